@@ -1,0 +1,3 @@
+//! world
+pub mod disk;
+pub mod fault;
