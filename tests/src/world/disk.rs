@@ -39,6 +39,21 @@ pub enum Task {
 }
 
 impl Task {
+    /// What the task is, for a trace.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Create { .. } => "create",
+            Self::Append { .. } => "append",
+            Self::Read { .. } => "read",
+            Self::Sync { .. } => "sync",
+            Self::Close { .. } => "close",
+            Self::Load { .. } => "load",
+            Self::Rename { .. } => "rename",
+            Self::Remove { .. } => "remove",
+            Self::Hash { .. } => "hash",
+        }
+    }
+
     /// The task of an effect.
     pub fn of(op: &StoreOp<'_>) -> Self {
         match op {

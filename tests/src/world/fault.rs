@@ -76,6 +76,8 @@ faults! {
     ReadFailed 500..20_000
     /// A storage effect takes long.
     StoreSlow 1_000..100_000
+    /// The node loses power before it hears how the effect ended.
+    CrashInStore 200..10_000
 
     // For each file that a crash finds unsynced.
     /// What was not synced is gone.
