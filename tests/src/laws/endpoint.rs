@@ -103,6 +103,21 @@ pub struct EndpointSubject<C: EndpointCase> {
 }
 
 impl<C: EndpointCase> EndpointSubject<C> {
+    /// Lets the endpoint start up, then offers the connection of the stream.
+    fn open_stream(&mut self, now: Instant, log: &mut Log) -> ConnId {
+        self.driver.contrary = false;
+        self.driver.tell(now, Input::Timeout);
+        for _ in 0..Self::STEPS_MAX {
+            if self.step(log) == Step::Idle {
+                break;
+            }
+        }
+        let conn = self.driver.accept(now);
+        let conn = conn.expect("an endpoint with a stream accepts a connection");
+        self.stream = Some(conn);
+        conn
+    }
+
     fn answer_all(&mut self, now: Instant, log: &mut Log) {
         while self.driver.stores() {
             self.driver.answer_storage(now, log);
@@ -217,11 +232,11 @@ impl<C: EndpointCase> Subject for EndpointSubject<C> {
 
     fn feed(&mut self, now: Instant, bytes: &[u8], log: &mut Log) -> usize {
         self.driver.now = self.driver.now.max(now);
-        self.driver.contrary = false;
-        let stream = self.stream;
-        let conn = stream.or_else(|| self.driver.accept(now));
-        self.stream = conn;
-        conn.map_or(bytes.len(), |conn| self.driver.offer(now, conn, bytes, log))
+        let conn = match self.stream {
+            Some(conn) => conn,
+            None => self.open_stream(now, log),
+        };
+        self.driver.offer(now, conn, bytes, log)
     }
 
     fn feed_end(&mut self, now: Instant, _log: &mut Log) {

@@ -96,7 +96,7 @@ fn check_time<S: Subject>(seed: u64, step: &Cell<u64>, tally: &mut Tally) -> Res
     let mut run = Run::<S>::start(seed, step, Log::counting())?;
     for at in 0..STEPS {
         let mut dice = run.begin(at);
-        let next = run.subject.deadline().unwrap_or(run.now);
+        let next = run.deadline().unwrap_or(run.now);
         run.advance(next.max(run.now), tally)?;
         run.act(run.now, &mut dice)?;
     }
@@ -201,7 +201,7 @@ fn converse<'a, S: Subject>(
         held -= taken;
         while held > 0 && run.log.resumes() == resumes && stalls < STALL_TIMEOUTS_MAX {
             stalls += 1;
-            let next = run.subject.deadline().unwrap_or(run.now);
+            let next = run.deadline().unwrap_or(run.now);
             run.advance(next.max(run.now), &mut tally)?;
         }
     }
@@ -350,12 +350,18 @@ impl<'a, S: Subject> Run<'a, S> {
             3 => Duration::from_millis(1),
             4 => Duration::from_secs(1),
             5 => Duration::from_secs(120),
-            _ => return self.subject.deadline().unwrap_or(self.now).max(self.now),
+            _ => return self.deadline().unwrap_or(self.now).max(self.now),
         };
         self.now + dice.span(Duration::ZERO..delay_max)
     }
 
+    /// The last moment there is never comes.
+    fn deadline(&self) -> Option<Instant> {
+        self.subject.deadline().filter(|&at| at != Instant::MAX)
+    }
+
     fn act(&mut self, now: Instant, dice: &mut Dice) -> Result<(), Broken> {
+        self.log.set_now(self.now);
         self.subject.act(now, dice, &mut self.log);
         self.drain()
     }
@@ -375,7 +381,7 @@ impl<'a, S: Subject> Run<'a, S> {
     /// Time goes on; every deadline on the way is kept.
     fn advance(&mut self, to: Instant, tally: &mut Tally) -> Result<(), Broken> {
         let mut at_one_moment = 0;
-        while let Some(deadline) = self.subject.deadline()
+        while let Some(deadline) = self.deadline()
             && deadline <= to
         {
             at_one_moment = if deadline > self.now {
@@ -389,7 +395,7 @@ impl<'a, S: Subject> Run<'a, S> {
             self.drain()?;
             tally.timeouts += 1;
             let silent = self.log.outputs() == outputs;
-            let stuck = self.subject.deadline().is_some_and(|next| next <= self.now);
+            let stuck = self.deadline().is_some_and(|next| next <= self.now);
             if stuck && (silent || at_one_moment > TIMEOUTS_PER_MOMENT_MAX) {
                 let what = format!("at {:?} the next deadline is not later", self.now);
                 return Err(self.broken(Law::TimeMoves, what));
@@ -447,7 +453,7 @@ impl<'a, S: Subject> Run<'a, S> {
     /// The last deadlines pass, and the run is added to the tally.
     fn settle(&mut self, tally: &mut Tally) -> Result<(), Broken> {
         for _ in 0..4 {
-            let next = self.subject.deadline().unwrap_or(self.now);
+            let next = self.deadline().unwrap_or(self.now);
             self.advance(next.max(self.now), tally)?;
         }
         tally.outputs += self.log.outputs();

@@ -30,7 +30,7 @@ impl World {
         let address = self.nodes[node.0].next_address();
         let target = self.resolve(host);
         let to = target.map_or(NodeId(usize::MAX), |(id, _)| id);
-        let ip = target.map_or(address.ip(), |(_, ip)| ip);
+        let ip = target.map_or_else(|| address.ip(), |(_, ip)| ip);
         let listener = (to, SocketAddr::new(ip, port));
         let opener = (node, address, conn);
         let link = self.links.add(opener, listener, tls, &mut self.dice);

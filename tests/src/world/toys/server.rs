@@ -269,7 +269,8 @@ impl Server {
 
     fn deadline(&self) -> Option<Instant> {
         let guests = self.guests.iter().flatten();
-        let silence = guests.map(|guest| guest.heard + SILENCE_MAX).min();
+        let waited_for = guests.filter(|guest| guest.heard != Instant::MAX);
+        let silence = waited_for.map(|guest| guest.heard + SILENCE_MAX).min();
         match self.journal {
             Journal::Wanted(at) => Some(silence.map_or(at, |silence| silence.min(at))),
             _ => silence,
@@ -321,6 +322,7 @@ impl Endpoint for Server {
             Input::Closed { conn, .. } => {
                 if self.guest(conn).is_some() {
                     self.guests[conn.index()] = None;
+                    self.todo.retain(|todo| !todo.names(conn));
                 }
             }
             Input::Stored { ticket } => self.stored(ticket),
@@ -388,6 +390,10 @@ impl Endpoint for Server {
 }
 
 impl Todo {
+    fn names(&self, conn: ConnId) -> bool {
+        matches!(self, Self::Resume(other) | Self::Close(other, _) if *other == conn)
+    }
+
     fn output(self, buf: &mut [u8]) -> Output<'_, ()> {
         let (ticket, op) = match self {
             Self::Resume(conn) => return Output::Resume { conn },
