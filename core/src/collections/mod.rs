@@ -1,1 +1,3 @@
 //! collections
+mod pool;
+pub use pool::Pool;
