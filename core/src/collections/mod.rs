@@ -22,6 +22,7 @@ mod wheel;
 
 use core::fmt;
 
+pub(crate) use chunk::Chunks;
 pub use lru::Lru;
 pub use pool::Pool;
 pub use ready::ReadyList;

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
 use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
+use crate::wire::frame;
 use crate::wire::message::{self, ToClient};
 use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
 
@@ -128,7 +129,7 @@ struct Entry {
     target: Target,
     payload: Vec<u8>,
     reply_window_ms: u32,
-    expiry: TimerKey,
+    expiry: Option<TimerKey>,
     replies: Chain,
     /// The neighbours among the notifications of the same client, by id.
     older: Option<Key>,
@@ -214,7 +215,7 @@ impl Notifier {
             target,
             payload: kept,
             reply_window_ms: whole_millis(options.reply_window),
-            expiry: TimerKey::NONE,
+            expiry: None,
             replies: Chain::default(),
             older: None,
             newer: None,
@@ -226,7 +227,7 @@ impl Notifier {
         self.payload_bytes += payload.len();
         if let Some(entry) = self.entries.get_mut(key) {
             // There is a timer for each notification, so there is room.
-            entry.expiry = self.expiries.insert(expires_at, key).unwrap_or(TimerKey::NONE);
+            entry.expiry = self.expiries.insert(expires_at, key).ok();
         }
         self.enter(key, id, target);
         Ok(id)
@@ -270,7 +271,8 @@ impl Notifier {
     ) -> usize {
         let Some(message) = self.message(notification) else { return 0 };
         let message = ToClient::Notification(message::Notification { lifetime_s, ..message });
-        message.encode_part(offset, buf)
+        let Ok(header) = message.header() else { return 0 };
+        frame::encode_part(&header, &[&message.head(), message.payload()], offset, buf)
     }
 
     /// A connection began to write it and could not end: it stays until
@@ -476,7 +478,7 @@ impl Notifier {
     fn expire(&mut self, key: Key) -> Option<Status> {
         let entry = self.entries.get_mut(key)?;
         entry.expired = true;
-        entry.expiry = TimerKey::NONE;
+        entry.expiry = None;
         let (status, idle) = (entry.status, entry.writers == 0);
         if idle {
             self.remove(key);

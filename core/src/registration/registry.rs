@@ -65,7 +65,7 @@ pub struct ClientRecord {
     registration: u64,
     key: SessionKey,
     window: ReplayWindow,
-    expiry: TimerKey,
+    expiry: Option<TimerKey>,
 }
 
 /// An admitted registration.
@@ -222,9 +222,10 @@ impl Registry {
     /// The handle of a registered client.
     pub fn find(&self, id: ClientId) -> Option<Key> {
         let place = self.by_id.find(&id.0, |place| {
-            self.clients.at(place).is_some_and(|(_, record)| record.id == id)
+            let key = self.clients.key_at(place as usize);
+            key.and_then(|key| self.clients.get(key)).is_some_and(|record| record.id == id)
         })?;
-        self.clients.at(place).map(|(key, _)| key)
+        self.clients.key_at(place as usize)
     }
 
     /// A registered client.
@@ -303,7 +304,7 @@ impl Registry {
             registration: request.registration,
             key: secret.session_key(&session),
             window: ReplayWindow::default(),
-            expiry: TimerKey::NONE,
+            expiry: None,
         };
         let client = match known {
             Some(key) => self.renew(key, record),
@@ -347,9 +348,10 @@ impl Registry {
         // A client moves its next registration by up to a tenth of the period.
         let at = self.now + self.settings.period * periods + self.settings.period / 10;
         let Some(record) = self.clients.get_mut(key) else { return };
-        if !self.expiries.reschedule(record.expiry, at) {
+        let moved = record.expiry.is_some_and(|timer| self.expiries.reschedule(timer, at));
+        if !moved {
             // There is a timer for each client, so there is room.
-            record.expiry = self.expiries.insert(at, key).unwrap_or(TimerKey::NONE);
+            record.expiry = self.expiries.insert(at, key).ok();
         }
     }
 
@@ -374,7 +376,7 @@ impl Machine for Registry {
     fn poll(&mut self) -> Option<RegistryEffect> {
         while let Some(client) = self.expiries.expire(self.now) {
             if let Some(record) = self.clients.get_mut(client) {
-                record.expiry = TimerKey::NONE;
+                record.expiry = None;
                 if record.connection.is_some() {
                     // An open connection is a sign of life.
                     self.rearm(client);
