@@ -2,12 +2,11 @@
 
 mod api;
 mod client;
-mod pool_shim;
 mod server;
 mod settings;
 
 pub use api::{BodyLength, Misuse, Reading, ResponseBody, ResponseHead, Version};
 pub use client::{Client, ClientEffect, ClientError, RequestHead, Response};
-pub use pool_shim::Pool;
+use crate::collections::Pool;
 pub use server::{Effect, Headers, Refusal, Request, Server};
 pub use settings::{HEADERS_CAP, Limits, Settings, Timeouts};

@@ -27,8 +27,6 @@ pub struct NotifierLimits {
     pub bytes_max: usize,
     /// How long a notification may live.
     pub lifetime_max: Duration,
-    /// Clients that the relay may know at a time.
-    pub clients_max: u32,
 }
 
 impl Default for NotifierLimits {
@@ -41,7 +39,6 @@ impl Default for NotifierLimits {
             reply_bytes_max: 65_536,
             bytes_max: 100_000_000,
             lifetime_max: Duration::from_secs(86_400),
-            clients_max: 1_000_000,
         }
     }
 }
@@ -172,15 +169,20 @@ pub struct Notifier {
 }
 
 impl Notifier {
-    /// A notifier with nothing to say.
-    pub fn new(incarnation: Incarnation, limits: NotifierLimits, mut random: Random) -> Self {
+    /// A notifier with nothing to say, for at most `clients_max` clients.
+    pub fn new(
+        incarnation: Incarnation,
+        limits: NotifierLimits,
+        clients_max: u32,
+        mut random: Random,
+    ) -> Self {
         Self {
             incarnation,
             sequence: 0,
             entries: Slab::new(limits.notifications_max),
             log: VecDeque::new(),
             broadcasts: VecDeque::new(),
-            clients: Chunks::new(limits.clients_max),
+            clients: Chunks::new(clients_max),
             expiries: Wheel::new(limits.notifications_max),
             replies: Replies::new(random.bytes(), limits.replies_max),
             pool: Pool::new(1_024, 4_096),
