@@ -23,6 +23,9 @@ use crate::collections::Pool;
 /// The length of a frame's header, in bytes.
 pub const HEADER_BYTES: usize = 12;
 
+/// The smallest buffer for a partial frame, in bytes.
+const PARTIAL_BYTES_MIN: usize = 256;
+
 /// A frame: what kind of message it carries, and the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -193,9 +196,9 @@ impl Deframer {
     ///
     /// # Errors
     /// [`FrameError`] ends the stream.
-    pub fn next<'a>(
+    pub fn next<'a, 'i: 'a>(
         &'a mut self,
-        input: &mut &'a [u8],
+        input: &mut &'i [u8],
         body_bytes_max: u32,
         pool: &mut Pool,
     ) -> Result<Option<Frame<'a>>, FrameError> {
@@ -267,7 +270,8 @@ impl Deframer {
         }
         let needed = self.partial.len() + taken.len();
         if needed > self.partial.capacity() {
-            let mut larger = pool.take(needed.max(self.partial.len().saturating_mul(2)));
+            let doubled = self.partial.len().saturating_mul(2).min(len);
+            let mut larger = pool.take(needed.max(doubled).max(PARTIAL_BYTES_MIN));
             larger.extend_from_slice(&self.partial);
             let outgrown = mem::replace(&mut self.partial, larger);
             if outgrown.capacity() > 0 {
