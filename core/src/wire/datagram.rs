@@ -360,3 +360,157 @@ fn read_content(kind: u8, number: u64, mut body: Reader<'_>) -> Result<Content<'
 fn tag(ClientId([a, b, c, d, ..]): ClientId) -> [u8; 4] {
     [a, b, c, d]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Incarnation;
+    use crate::id::parse_hex;
+
+    const CLIENT: ClientId = ClientId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+    const ID: NotificationId = NotificationId::new(Incarnation(9), 1);
+
+    const NOTIFICATION: Content<'_> = Content::Notification(Notification {
+        id: ID,
+        lifetime_s: 3_600,
+        reply_window_ms: 1_000,
+        payload: b"wake up",
+    });
+
+    fn key() -> SessionKey {
+        let key = "4acbe7500a30ed02e94c9f9b347b0221e4d244386a86cac7a4c5836832feb3a3";
+        SessionKey(parse_hex(key).expect("hexadecimal"))
+    }
+
+    fn sealed(content: &Content<'_>, buf: &mut [u8]) -> usize {
+        let len = Fanout::new(content).encode(content, CLIENT, 6, &key(), buf);
+        len.expect("the buffer is large enough")
+    }
+
+    fn open(bytes: &[u8]) -> Result<Content<'_>, DatagramError> {
+        Sealed::parse(bytes)?.open(CLIENT, &key(), &mut ReplayWindow::default())
+    }
+
+    /// The expected bytes were computed by another implementation of the page
+    /// `docs/wire.md`.
+    #[test]
+    fn the_layouts_are_the_documented_ones() {
+        let mut buf = [0; DATAGRAM_BYTES_MAX];
+        let expected = parse_hex::<55>(concat!(
+            "0101000000010203000000000000000600000009000000017e0ddb91060ccfe7ef764ab3cc9c73ce",
+            "00000e10000003e877616b65207570"
+        ));
+        let len = sealed(&NOTIFICATION, &mut buf);
+        assert_eq!(buf[..len], expected.expect("hexadecimal"));
+
+        let hint = Content::Hint(Hint {
+            id: ID,
+            lifetime_s: 3_600,
+            reply_window_ms: 1_000,
+            payload_bytes: 70_000,
+        });
+        let expected = parse_hex::<52>(concat!(
+            "0102000000010203000000000000000600000009000000017a8362276bb6c6781fd352a4271386d8",
+            "00000e10000003e800011170"
+        ));
+        let len = sealed(&hint, &mut buf);
+        assert_eq!(buf[..len], expected.expect("hexadecimal"));
+        assert_eq!(open(&buf[..len]), Ok(hint));
+
+        let test = Content::Test(Test {
+            nonce: 0x1122_3344_5566_7788,
+        });
+        let expected = parse_hex::<40>(
+            "010300000001020300000000000000061122334455667788563a339bfe4dc9c75247dc75647feb13",
+        );
+        let len = sealed(&test, &mut buf);
+        assert_eq!(buf[..len], expected.expect("hexadecimal"));
+        assert_eq!(open(&buf[..len]), Ok(test));
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        let mut buf = [0; DATAGRAM_BYTES_MAX + 1];
+        let len = sealed(&NOTIFICATION, &mut buf);
+        let bytes = &buf[..len];
+        assert_eq!(open(bytes), Ok(NOTIFICATION));
+        for len in 0..48 {
+            assert_eq!(open(&bytes[..len]), Err(DatagramError::Truncated), "{len}");
+        }
+        assert_eq!(open(&bytes[..48]), Err(DatagramError::Forged));
+        for (place, error) in [
+            (0, DatagramError::Version),
+            (1, DatagramError::Kind),
+            (2, DatagramError::Version),
+            (3, DatagramError::Version),
+            (7, DatagramError::Foreign),
+            (15, DatagramError::Forged),
+            (23, DatagramError::Forged),
+            (39, DatagramError::Forged),
+            (54, DatagramError::Forged),
+        ] {
+            let mut changed = bytes.to_vec();
+            changed[place] ^= 0x80;
+            assert_eq!(open(&changed), Err(error), "byte {place}");
+        }
+        assert_eq!(open(&buf), Err(DatagramError::TooLong));
+        let nearly = open(&buf[..DATAGRAM_BYTES_MAX]);
+        assert_eq!(
+            nearly,
+            Err(DatagramError::Forged),
+            "the longest is not too long"
+        );
+    }
+
+    #[test]
+    fn the_whole_id_of_the_target_is_covered() {
+        let mut buf = [0; DATAGRAM_BYTES_MAX];
+        let len = sealed(&NOTIFICATION, &mut buf);
+        let sealed = Sealed::parse(&buf[..len]).expect("right");
+        let mut other = CLIENT;
+        other.0[15] ^= 1;
+        assert!(sealed.is_for(other), "the same first bytes");
+        let opened = sealed.open(other, &key(), &mut ReplayWindow::default());
+        assert_eq!(opened, Err(DatagramError::Forged));
+    }
+
+    #[test]
+    fn the_window_moves_for_the_genuine_alone() {
+        let mut buf = [0; DATAGRAM_BYTES_MAX];
+        let len = sealed(&NOTIFICATION, &mut buf);
+        let mut window = ReplayWindow::default();
+        let mut forged = buf;
+        forged[8] = 0xff;
+        let opened = Sealed::parse(&forged[..len]).map(|it| it.open(CLIENT, &key(), &mut window));
+        assert_eq!(opened, Ok(Err(DatagramError::Forged)));
+        assert_eq!(window.highest(), None);
+        let opened = Sealed::parse(&buf[..len]).map(|it| it.open(CLIENT, &key(), &mut window));
+        assert_eq!(opened, Ok(Ok(NOTIFICATION)));
+        let opened = Sealed::parse(&buf[..len]).map(|it| it.open(CLIENT, &key(), &mut window));
+        assert_eq!(opened, Ok(Err(DatagramError::Replayed)));
+    }
+
+    #[test]
+    fn a_payload_up_to_the_limit_fits() {
+        let content = |payload| {
+            Content::Notification(Notification {
+                id: ID,
+                lifetime_s: 0,
+                reply_window_ms: 0,
+                payload,
+            })
+        };
+        let payload = [0; PAYLOAD_BYTES_MAX + 1];
+        assert!(content(&payload[1..]).fits());
+        assert!(!content(&payload).fits());
+        let mut buf = [0; DATAGRAM_BYTES_MAX - 1];
+        let longest = content(&payload[1..]);
+        let encoded = Fanout::new(&longest).encode(&longest, CLIENT, 1, &key(), &mut buf);
+        assert_eq!(
+            encoded,
+            Err(BufferTooSmall {
+                needed: DATAGRAM_BYTES_MAX
+            })
+        );
+    }
+}

@@ -241,3 +241,6 @@ fn parse_v2(family: u8, mut rest: Reader<'_>) -> Result<Option<ProxyAddresses>, 
     }
     Ok(Some(addresses))
 }
+
+#[cfg(test)]
+mod tests;
