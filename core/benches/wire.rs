@@ -36,7 +36,7 @@ const fn notification(payload: &[u8]) -> Notification<'_> {
 fn frame_encode_and_decode(bencher: Bencher<'_, '_>, body_bytes: usize) {
     let body = vec![0x5a; body_bytes];
     let mut buf = vec![0; body_bytes + frame::HEADER_BYTES];
-    let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+    let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
     bencher
         .counter(BytesCount::new(body_bytes))
         .bench_local(|| {
@@ -51,7 +51,7 @@ fn frame_encode_and_decode(bencher: Bencher<'_, '_>, body_bytes: usize) {
 fn frame_decode_64_in_two_pieces(bencher: Bencher<'_, '_>) {
     let mut buf = [0; 64 + frame::HEADER_BYTES];
     frame::encode(0x41, 0, &[0x5a; 64], &mut buf).expect("it fits");
-    let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+    let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
     bencher.bench_local(|| {
         let (mut first, mut second) = black_box(&buf[..]).split_at(40);
         let found = deframer.next(&mut first, 64, &mut pool);

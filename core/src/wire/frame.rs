@@ -167,7 +167,7 @@ pub fn encode_part(header: &Header, parts: &[&[u8]], offset: u64, buf: &mut [u8]
 /// let mut bytes = [0; 14];
 /// frame::encode(0x01, 0, b"hi", &mut bytes)?;
 ///
-/// # let mut pool = Pool::default();
+/// let mut pool = Pool::new(8, 4_096);
 /// let mut deframer = Deframer::default();
 /// let mut input = &bytes[..5];
 /// assert_eq!(deframer.next(&mut input, 1024, &mut pool), Ok(None));
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn a_header_that_asks_too_much_fails_before_its_body() {
-        let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
         let mut almost = &PING[..11];
         assert_eq!(deframer.next(&mut almost, 7, &mut pool), Ok(None));
         let mut last = &PING[11..12];
@@ -442,7 +442,7 @@ mod tests {
 
     #[test]
     fn a_stated_length_sizes_nothing() {
-        let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
         let mut bytes = &[0x7f, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 9][..];
         assert_eq!(deframer.next(&mut bytes, u32::MAX, &mut pool), Ok(None));
         assert!(bytes.is_empty());
@@ -452,7 +452,7 @@ mod tests {
 
     #[test]
     fn between_frames_no_buffer_is_held() {
-        let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
         let stream = [PING, PING, PING].concat();
         let mut found = 0;
         for mut piece in stream.chunks(7) {
@@ -464,11 +464,32 @@ mod tests {
         assert_eq!(found, 3);
         assert!(!deframer.is_partial());
         assert_eq!(deframer.partial.capacity(), 0);
+        assert_eq!(pool.retained(), 1, "one buffer served all of them");
+    }
+
+    #[test]
+    fn a_large_frame_outgrows_its_buffer_and_returns_all() {
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
+        let body = [0x5a; 3_000];
+        let mut bytes = [0; 3_012];
+        assert_eq!(encode(0x41, 0, &body, &mut bytes), Ok(3_012));
+        for round in 0..2 {
+            let mut found = 0;
+            for mut piece in bytes.chunks(100) {
+                while let Ok(Some(frame)) = deframer.next(&mut piece, 3_000, &mut pool) {
+                    assert_eq!(frame.body, body);
+                    found += 1;
+                }
+            }
+            assert_eq!(found, 1);
+            assert_eq!(deframer.partial.capacity(), 0);
+            assert_eq!(pool.retained(), 5, "256 to 4,096 bytes, round {round}");
+        }
     }
 
     #[test]
     fn a_connection_that_ends_gives_its_buffer_back() {
-        let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
         assert_eq!(deframer.next(&mut &PING[..15], 8, &mut pool), Ok(None));
         deframer.release(&mut pool);
         assert!(!deframer.is_partial());

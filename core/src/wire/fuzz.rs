@@ -66,8 +66,8 @@ pub fn messages(data: &[u8]) {
     }
 }
 
-/// Any bytes are a datagram or an error; a datagram has one encoding; what was
-/// sealed opens once, for its target and key alone, and not after any change.
+/// Any bytes are a datagram or an error; what was sealed opens once, for its
+/// target and key alone, and not after any change.
 pub fn datagrams(data: &[u8]) {
     let (client, key) = (ClientId([0x11; 16]), SessionKey([0x22; 32]));
     if let Ok(sealed) = Sealed::parse(data) {
@@ -204,7 +204,7 @@ type Found = (Vec<(u8, u8, Vec<u8>)>, Option<FrameError>);
 /// The frames of a stream that comes in pieces of the lengths in `cuts`, over
 /// and over, and how it ended.
 fn deframe(stream: &[u8], cuts: &[u8]) -> Found {
-    let (mut deframer, mut pool) = (Deframer::default(), Pool::default());
+    let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
     let mut frames = Vec::new();
     let mut cuts = cuts.iter().cycle();
     let mut rest = stream;
@@ -256,7 +256,7 @@ fn encode_parts(kind: u8, flags: u8, body: &[u8], cuts: &[u8]) -> Vec<u8> {
 
 fn only_frame(bytes: &[u8]) -> (u8, Vec<u8>) {
     let (mut input, mut deframer) = (bytes, Deframer::default());
-    let found = deframer.next(&mut input, u32::MAX, &mut Pool::default());
+    let found = deframer.next(&mut input, u32::MAX, &mut Pool::new(8, 4_096));
     let frame = found.expect("encoded right").expect("encoded whole");
     assert!(input.is_empty());
     (frame.kind, frame.body.to_vec())

@@ -18,19 +18,18 @@
 //! [`encode`](ToClient::encode) writes a whole frame, and
 //! [`frame::encode_part`] one that is larger than the buffer.
 
-use arrayvec::ArrayVec;
+mod body;
+
+pub use body::{
+    Bye, ByeReason, HEAD_BYTES_MAX, Head, Hello, Notification, Ping, Pong, Reply, Taken,
+};
 
 use super::BufferTooSmall;
 use super::cursor::{Reader, Truncated};
 use super::frame::{self, FrameError, Header};
-use crate::{Incarnation, NotificationId};
 
 /// The version of frames and messages that this crate speaks.
 pub const VERSION: u16 = 1;
-
-/// The longest head of a message, in bytes. A frame's body is at most this
-/// and the payload.
-pub const HEAD_BYTES_MAX: usize = 16;
 
 /// The kinds of frames.
 pub mod kind {
@@ -50,9 +49,6 @@ pub mod kind {
     pub const REPLY: u8 = 0x80;
 }
 
-/// The fixed fields of a message, encoded.
-pub type Head = ArrayVec<u8, HEAD_BYTES_MAX>;
-
 /// Why a frame's body is no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -69,93 +65,6 @@ impl From<Truncated> for MessageError {
     fn from(_: Truncated) -> Self {
         Self::Truncated
     }
-}
-
-/// The relay's first frame on a persistent connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hello {
-    /// The version that the relay speaks, [`VERSION`]. These three fields are
-    /// the same in every version.
-    pub version: u16,
-    /// The relay's run, so that a client sees a restart.
-    pub incarnation: Incarnation,
-    /// How long the body of a frame from the client may be, in bytes.
-    pub body_bytes_max: u32,
-}
-
-/// A notification for the client at the other end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Notification<'a> {
-    /// Its number; a client handles each number once.
-    pub id: NotificationId,
-    /// How long it is of use, in seconds from now.
-    pub lifetime_s: u32,
-    /// The reply is sent at a random moment in this span, in milliseconds, so
-    /// that a fleet does not reply at once. 0 is at once.
-    pub reply_window_ms: u32,
-    /// What the application said.
-    pub payload: &'a [u8],
-}
-
-/// A client's reply to a notification. It is sent until it is [`Taken`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reply<'a> {
-    /// What it replies to.
-    pub notification: NotificationId,
-    /// What the application said.
-    pub payload: &'a [u8],
-}
-
-/// The relay has the reply to a notification, or wants none any more: the
-/// client need not send it again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Taken {
-    /// The notification.
-    pub notification: NotificationId,
-}
-
-/// Asks whether the other end is alive; answered by a [`Pong`] at once.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Ping {
-    /// Comes back in the answer.
-    pub nonce: u64,
-}
-
-/// The answer to a [`Ping`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Pong {
-    /// That of the question.
-    pub nonce: u64,
-}
-
-/// The last frame that an end sends: why it ends the connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bye {
-    /// Why.
-    pub reason: ByeReason,
-    /// When to come back, in milliseconds from now, at the earliest; 0 leaves
-    /// it to the other end.
-    pub retry_after_ms: u32,
-}
-
-/// Why a connection is ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum ByeReason {
-    /// This end shuts down, perhaps to start again.
-    ShuttingDown,
-    /// A newer connection of the same client takes its place.
-    Replaced,
-    /// Nothing was heard for too long.
-    Idle,
-    /// The other end broke the protocol.
-    ProtocolError,
-    /// The client may not hold a connection, or not any more.
-    Refused,
-    /// This end has no room for the connection.
-    Overloaded,
-    /// A reason that this version does not know.
-    Other(u8),
 }
 
 /// What a client receives.
@@ -332,138 +241,6 @@ impl<'a> ToRelay<'a> {
     }
 }
 
-impl ByeReason {
-    const fn from_code(code: u8) -> Self {
-        match code {
-            1 => Self::ShuttingDown,
-            2 => Self::Replaced,
-            3 => Self::Idle,
-            4 => Self::ProtocolError,
-            5 => Self::Refused,
-            6 => Self::Overloaded,
-            other => Self::Other(other),
-        }
-    }
-
-    /// The reason on the wire.
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::ShuttingDown => 1,
-            Self::Replaced => 2,
-            Self::Idle => 3,
-            Self::ProtocolError => 4,
-            Self::Refused => 5,
-            Self::Overloaded => 6,
-            Self::Other(code) => code,
-        }
-    }
-}
-
-impl Hello {
-    fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
-        Ok(Self {
-            version: body.u16()?,
-            incarnation: Incarnation(body.u32()?),
-            body_bytes_max: body.u32()?,
-        })
-    }
-
-    fn head(&self) -> Head {
-        head(&[
-            &self.version.to_be_bytes(),
-            &self.incarnation.0.to_be_bytes(),
-            &self.body_bytes_max.to_be_bytes(),
-        ])
-    }
-}
-
-impl<'a> Notification<'a> {
-    fn read(mut body: Reader<'a>) -> Result<Self, Truncated> {
-        Ok(Self {
-            id: NotificationId(body.u64()?),
-            lifetime_s: body.u32()?,
-            reply_window_ms: body.u32()?,
-            payload: body.rest(),
-        })
-    }
-
-    fn head(&self) -> Head {
-        head(&[
-            &self.id.0.to_be_bytes(),
-            &self.lifetime_s.to_be_bytes(),
-            &self.reply_window_ms.to_be_bytes(),
-        ])
-    }
-}
-
-impl<'a> Reply<'a> {
-    fn read(mut body: Reader<'a>) -> Result<Self, Truncated> {
-        Ok(Self {
-            notification: NotificationId(body.u64()?),
-            payload: body.rest(),
-        })
-    }
-
-    fn head(&self) -> Head {
-        head(&[&self.notification.0.to_be_bytes()])
-    }
-}
-
-impl Taken {
-    fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
-        Ok(Self {
-            notification: NotificationId(body.u64()?),
-        })
-    }
-
-    fn head(&self) -> Head {
-        head(&[&self.notification.0.to_be_bytes()])
-    }
-}
-
-impl Ping {
-    fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
-        Ok(Self { nonce: body.u64()? })
-    }
-
-    fn head(&self) -> Head {
-        head(&[&self.nonce.to_be_bytes()])
-    }
-}
-
-impl Pong {
-    fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
-        Ok(Self { nonce: body.u64()? })
-    }
-
-    fn head(&self) -> Head {
-        head(&[&self.nonce.to_be_bytes()])
-    }
-}
-
-impl Bye {
-    fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
-        Ok(Self {
-            reason: ByeReason::from_code(body.u8()?),
-            retry_after_ms: body.u32()?,
-        })
-    }
-
-    fn head(&self) -> Head {
-        head(&[&[self.reason.code()], &self.retry_after_ms.to_be_bytes()])
-    }
-}
-
-/// The fields one behind another. The fields of each message are known to fit:
-/// a test encodes all of them.
-fn head(fields: &[&[u8]]) -> Head {
-    fields
-        .iter()
-        .flat_map(|field| field.iter().copied())
-        .take(HEAD_BYTES_MAX)
-        .collect()
-}
-
 const fn encoded_len(head: &[u8], payload: &[u8]) -> usize {
     (frame::HEADER_BYTES + head.len()).saturating_add(payload.len())
 }
@@ -479,155 +256,4 @@ fn encode(kind: u8, head: &[u8], payload: &[u8], buf: &mut [u8]) -> Result<usize
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use alloc::vec::Vec;
-
-    const ID: NotificationId = NotificationId::new(Incarnation(9), 1);
-
-    fn to_client() -> [(ToClient<'static>, &'static [u8]); 6] {
-        let notification = Notification {
-            id: ID,
-            lifetime_s: 3_600,
-            reply_window_ms: 1_000,
-            payload: b"wake up",
-        };
-        let hello = Hello {
-            version: VERSION,
-            incarnation: Incarnation(9),
-            body_bytes_max: 65_536,
-        };
-        let bye = Bye {
-            reason: ByeReason::Replaced,
-            retry_after_ms: 5_000,
-        };
-        [
-            (ToClient::Ping(Ping { nonce: 7 }), b"\0\0\0\0\0\0\0\x07"),
-            (ToClient::Pong(Pong { nonce: 7 }), b"\0\0\0\0\0\0\0\x07"),
-            (ToClient::Bye(bye), b"\x02\0\0\x13\x88"),
-            (ToClient::Hello(hello), b"\0\x01\0\0\0\x09\0\x01\0\0"),
-            (
-                ToClient::Notification(notification),
-                b"\0\0\0\x09\0\0\0\x01\0\0\x0e\x10\0\0\x03\xe8wake up",
-            ),
-            (
-                ToClient::Taken(Taken { notification: ID }),
-                b"\0\0\0\x09\0\0\0\x01",
-            ),
-        ]
-    }
-
-    fn to_relay() -> [(ToRelay<'static>, &'static [u8]); 4] {
-        let reply = Reply {
-            notification: ID,
-            payload: b"awake",
-        };
-        let bye = Bye {
-            reason: ByeReason::Other(200),
-            retry_after_ms: 0,
-        };
-        [
-            (ToRelay::Ping(Ping { nonce: 8 }), b"\0\0\0\0\0\0\0\x08"),
-            (ToRelay::Pong(Pong { nonce: 8 }), b"\0\0\0\0\0\0\0\x08"),
-            (ToRelay::Bye(bye), b"\xc8\0\0\0\0"),
-            (ToRelay::Reply(reply), b"\0\0\0\x09\0\0\0\x01awake"),
-        ]
-    }
-
-    fn encoded(encode: impl Fn(&mut [u8]) -> Result<usize, BufferTooSmall>, len: usize) -> Vec<u8> {
-        let mut buf = alloc::vec![0; len];
-        assert_eq!(
-            encode(&mut buf[..len - 1]),
-            Err(BufferTooSmall { needed: len })
-        );
-        assert_eq!(encode(&mut buf), Ok(len));
-        buf
-    }
-
-    #[test]
-    fn the_layouts_are_the_documented_ones() {
-        for (message, body) in to_client() {
-            let frame = encoded(|buf| message.encode(buf), message.encoded_len());
-            assert_eq!(
-                (frame[4], &frame[12..]),
-                (message.kind(), body),
-                "{message:?}"
-            );
-            assert_eq!(ToClient::parse(message.kind(), body), Ok(Some(message)));
-            assert_eq!(
-                message.header().map(|header| *header.as_bytes()).ok(),
-                frame.first_chunk().copied()
-            );
-        }
-        for (message, body) in to_relay() {
-            let frame = encoded(|buf| message.encode(buf), message.encoded_len());
-            assert_eq!(
-                (frame[4], &frame[12..]),
-                (message.kind(), body),
-                "{message:?}"
-            );
-            assert_eq!(ToRelay::parse(message.kind(), body), Ok(Some(message)));
-            assert_eq!(
-                message.header().map(|header| *header.as_bytes()).ok(),
-                frame.first_chunk().copied()
-            );
-        }
-    }
-
-    #[test]
-    fn a_cut_head_is_truncated() {
-        for (message, body) in to_client() {
-            for len in 0..message.head().len() {
-                let parsed = ToClient::parse(message.kind(), &body[..len]);
-                assert_eq!(parsed, Err(MessageError::Truncated), "{message:?} {len}");
-            }
-        }
-        for (message, body) in to_relay() {
-            for len in 0..message.head().len() {
-                let parsed = ToRelay::parse(message.kind(), &body[..len]);
-                assert_eq!(parsed, Err(MessageError::Truncated), "{message:?} {len}");
-            }
-        }
-    }
-
-    #[test]
-    fn fields_of_later_versions_are_ignored() {
-        let bodies = to_client()
-            .into_iter()
-            .filter(|(message, _)| message.payload().is_empty());
-        for (message, body) in bodies {
-            let longer = [body, b"later"].concat();
-            assert_eq!(ToClient::parse(message.kind(), &longer), Ok(Some(message)));
-        }
-    }
-
-    #[test]
-    fn a_message_in_the_wrong_direction_is_an_error() {
-        for kind in [kind::HELLO, kind::NOTIFICATION, kind::TAKEN, 0x7f] {
-            assert_eq!(ToRelay::parse(kind, &[0; 99]), Err(MessageError::Direction));
-        }
-        for kind in [kind::REPLY, 0xbf] {
-            assert_eq!(
-                ToClient::parse(kind, &[0; 99]),
-                Err(MessageError::Direction)
-            );
-        }
-    }
-
-    #[test]
-    fn an_unknown_kind_is_skipped() {
-        for kind in [0x00, 0x3f, 0xc0, 0xff] {
-            assert_eq!(ToClient::parse(kind, b"?"), Ok(None));
-            assert_eq!(ToRelay::parse(kind, b"?"), Ok(None));
-        }
-        assert_eq!(ToClient::parse(0x7f, b"?"), Ok(None));
-        assert_eq!(ToRelay::parse(0xbf, b"?"), Ok(None));
-    }
-
-    #[test]
-    fn every_reason_has_one_code() {
-        for code in 0..=u8::MAX {
-            assert_eq!(ByeReason::from_code(code).code(), code);
-        }
-    }
-}
+mod tests;
