@@ -23,6 +23,9 @@ use crate::collections::Pool;
 /// The length of a frame's header, in bytes.
 pub const HEADER_BYTES: usize = 12;
 
+/// The smallest buffer for a partial frame, in bytes.
+const PARTIAL_BYTES_MIN: usize = 256;
+
 /// A frame: what kind of message it carries, and the message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
@@ -164,7 +167,7 @@ pub fn encode_part(header: &Header, parts: &[&[u8]], offset: u64, buf: &mut [u8]
 /// let mut bytes = [0; 14];
 /// frame::encode(0x01, 0, b"hi", &mut bytes)?;
 ///
-/// # let mut pool = Pool::default();
+/// let mut pool = Pool::new(8, 4_096);
 /// let mut deframer = Deframer::default();
 /// let mut input = &bytes[..5];
 /// assert_eq!(deframer.next(&mut input, 1024, &mut pool), Ok(None));
@@ -193,9 +196,9 @@ impl Deframer {
     ///
     /// # Errors
     /// [`FrameError`] ends the stream.
-    pub fn next<'a>(
+    pub fn next<'a, 'i: 'a>(
         &'a mut self,
-        input: &mut &'a [u8],
+        input: &mut &'i [u8],
         body_bytes_max: u32,
         pool: &mut Pool,
     ) -> Result<Option<Frame<'a>>, FrameError> {
@@ -267,7 +270,8 @@ impl Deframer {
         }
         let needed = self.partial.len() + taken.len();
         if needed > self.partial.capacity() {
-            let mut larger = pool.take(needed.max(self.partial.len().saturating_mul(2)));
+            let doubled = self.partial.len().saturating_mul(2).min(len);
+            let mut larger = pool.take(needed.max(doubled).max(PARTIAL_BYTES_MIN));
             larger.extend_from_slice(&self.partial);
             let outgrown = mem::replace(&mut self.partial, larger);
             if outgrown.capacity() > 0 {
@@ -354,4 +358,160 @@ fn checksum(protected: [u8; 8], body: &[&[u8]]) -> u32 {
 
 fn total_len(parts: &[&[u8]]) -> u64 {
     parts.iter().map(|part| part.len() as u64).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: [u8; 20] = [
+        0, 0, 0, 8, 1, 0, 0, 0, 0xb3, 0x79, 0x41, 0xf4, 0, 0, 0, 0, 0, 0, 0, 7,
+    ];
+
+    /// The first frame of the bytes, given whole to a fresh deframer.
+    fn first(mut bytes: &[u8], body_bytes_max: u32) -> Result<Option<Frame<'_>>, FrameError> {
+        next_in_place(&mut bytes, body_bytes_max)
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let mut buf = [0; 20];
+        assert_eq!(encode(1, 0, &PING[12..], &mut buf), Ok(20));
+        assert_eq!(buf, PING, "checksum by zlib's crc32");
+        let frame = Frame {
+            kind: 1,
+            flags: 0,
+            body: &PING[12..],
+        };
+        assert_eq!(first(&PING, 8), Ok(Some(frame)));
+    }
+
+    #[test]
+    fn a_frame_may_be_empty() {
+        let mut buf = [0xff; 12];
+        assert_eq!(encode(1, 0, b"", &mut buf), Ok(12));
+        assert_eq!(buf, [0, 0, 0, 0, 1, 0, 0, 0, 0xdd, 0x9e, 0xb8, 0x0c]);
+        assert_eq!(
+            first(&buf, 0).map(|frame| frame.map(|frame| frame.body)),
+            Ok(Some(&b""[..]))
+        );
+    }
+
+    #[test]
+    fn flags_are_handed_on_and_covered() {
+        let mut buf = [0; 12];
+        assert_eq!(encode(1, 0x80, b"", &mut buf), Ok(12));
+        assert_eq!(
+            first(&buf, 0).map(|frame| frame.map(|frame| frame.flags)),
+            Ok(Some(0x80))
+        );
+        buf[5] = 0x40;
+        assert_eq!(first(&buf, 0), Err(FrameError::Checksum));
+    }
+
+    #[test]
+    fn each_changed_bit_is_found() {
+        for bit in 0..PING.len() * 8 {
+            let mut changed = PING;
+            changed[bit / 8] ^= 1 << (bit % 8);
+            assert!(!matches!(first(&changed, 8), Ok(Some(_))), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_asks_too_much_fails_before_its_body() {
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
+        let mut almost = &PING[..11];
+        assert_eq!(deframer.next(&mut almost, 7, &mut pool), Ok(None));
+        let mut last = &PING[11..12];
+        let found = deframer.next(&mut last, 7, &mut pool);
+        assert_eq!(found, Err(FrameError::TooLong));
+        assert_eq!(deframer.partial.capacity(), 0, "the buffer went back");
+        let found = deframer.next(&mut &PING[..], 8, &mut pool);
+        assert_eq!(found, Err(FrameError::TooLong), "the end is the end");
+    }
+
+    #[test]
+    fn a_reserved_field_must_be_zero() {
+        for (place, value) in [(6, 1), (7, 0x80)] {
+            let mut header = PING;
+            header[place] = value;
+            assert_eq!(first(&header, 8), Err(FrameError::Reserved));
+        }
+    }
+
+    #[test]
+    fn a_stated_length_sizes_nothing() {
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
+        let mut bytes = &[0x7f, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0, 0, 0, 0, 9][..];
+        assert_eq!(deframer.next(&mut bytes, u32::MAX, &mut pool), Ok(None));
+        assert!(bytes.is_empty());
+        assert!(deframer.is_partial());
+        assert!(deframer.partial.capacity() < 8_192);
+    }
+
+    #[test]
+    fn between_frames_no_buffer_is_held() {
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
+        let stream = [PING, PING, PING].concat();
+        let mut found = 0;
+        for mut piece in stream.chunks(7) {
+            while let Ok(Some(frame)) = deframer.next(&mut piece, 8, &mut pool) {
+                assert_eq!(frame.body, &PING[12..]);
+                found += 1;
+            }
+        }
+        assert_eq!(found, 3);
+        assert!(!deframer.is_partial());
+        assert_eq!(deframer.partial.capacity(), 0);
+        assert_eq!(pool.retained(), 1, "one buffer served all of them");
+    }
+
+    #[test]
+    fn a_large_frame_outgrows_its_buffer_and_returns_all() {
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
+        let body = [0x5a; 3_000];
+        let mut bytes = [0; 3_012];
+        assert_eq!(encode(0x41, 0, &body, &mut bytes), Ok(3_012));
+        for round in 0..2 {
+            let mut found = 0;
+            for mut piece in bytes.chunks(100) {
+                while let Ok(Some(frame)) = deframer.next(&mut piece, 3_000, &mut pool) {
+                    assert_eq!(frame.body, body);
+                    found += 1;
+                }
+            }
+            assert_eq!(found, 1);
+            assert_eq!(deframer.partial.capacity(), 0);
+            assert_eq!(pool.retained(), 5, "256 to 4,096 bytes, round {round}");
+        }
+    }
+
+    #[test]
+    fn a_connection_that_ends_gives_its_buffer_back() {
+        let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
+        assert_eq!(deframer.next(&mut &PING[..15], 8, &mut pool), Ok(None));
+        deframer.release(&mut pool);
+        assert!(!deframer.is_partial());
+        assert_eq!(deframer.partial.capacity(), 0);
+    }
+
+    #[test]
+    fn a_buffer_that_is_too_small_is_left_alone() {
+        let mut buf = [0xee; 19];
+        let needed = encode(1, 0, &PING[12..], &mut buf);
+        assert_eq!(needed, Err(BufferTooSmall { needed: 20 }));
+        assert_eq!(buf, [0xee; 19]);
+    }
+
+    #[test]
+    fn nothing_is_written_behind_the_end_of_a_frame() {
+        let parts = [&PING[12..]];
+        let header = Header::for_body(1, 0, &parts).expect("short");
+        for offset in [20, 21, u64::MAX] {
+            assert_eq!(encode_part(&header, &parts, offset, &mut [0; 4]), 0);
+        }
+        assert_eq!(encode_part(&header, &parts, 19, &mut [0; 4]), 1);
+        assert_eq!(encode_part(&header, &parts, 0, &mut []), 0);
+    }
 }

@@ -16,10 +16,16 @@
 //! [`Pool`]: crate::collections::Pool
 
 pub mod cursor;
+pub mod datagram;
 pub mod frame;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 pub mod message;
+pub mod opening;
 pub mod proof;
 pub mod replay;
+#[cfg(test)]
+mod tests;
 
 /// The caller's buffer is too short for what it shall hold. Nothing was
 /// written that counts.

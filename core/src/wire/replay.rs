@@ -88,3 +88,55 @@ impl ReplayWindow {
         (self.seen != 0).then_some(self.highest)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_counter_may_be_any() {
+        for first in [0, 1, u64::MAX] {
+            let mut window = ReplayWindow::default();
+            assert_eq!(window.highest(), None);
+            assert_eq!(window.accept(first), Ok(()));
+            assert_eq!(window.accept(first), Err(Replay::Repeated));
+            assert_eq!(window.highest(), Some(first));
+        }
+    }
+
+    #[test]
+    fn the_window_is_64_wide() {
+        let mut window = ReplayWindow::default();
+        assert_eq!(window.accept(1_000), Ok(()));
+        assert_eq!(window.accept(937), Ok(()), "63 behind");
+        assert_eq!(window.accept(936), Err(Replay::TooOld), "64 behind");
+        assert_eq!(window.accept(937), Err(Replay::Repeated));
+    }
+
+    #[test]
+    fn what_was_seen_moves_with_the_window() {
+        for ahead in [1, 63] {
+            let mut window = ReplayWindow::default();
+            assert_eq!(window.accept(100), Ok(()));
+            assert_eq!(window.accept(100 + ahead), Ok(()));
+            assert_eq!(window.accept(100), Err(Replay::Repeated), "{ahead}");
+        }
+        for ahead in [64, 65, 1 << 32, u64::MAX - 100] {
+            let mut window = ReplayWindow::default();
+            assert_eq!(window.accept(100), Ok(()));
+            assert_eq!(window.accept(100 + ahead), Ok(()));
+            assert_eq!(window.accept(100), Err(Replay::TooOld), "{ahead}");
+            assert_eq!(window.accept(99 + ahead), Ok(()), "{ahead}");
+        }
+    }
+
+    #[test]
+    fn a_check_changes_nothing() {
+        let mut window = ReplayWindow::default();
+        assert_eq!(window.accept(5), Ok(()));
+        let before = window;
+        assert_eq!(window.check(9), Ok(()));
+        assert_eq!(window.check(5), Err(Replay::Repeated));
+        assert_eq!(window, before);
+    }
+}

@@ -139,3 +139,119 @@ fn decimal(rest: &[u8]) -> Option<(u64, &[u8])> {
     })?;
     Some((value, rest))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::format;
+    use alloc::string::{String, ToString};
+
+    const PROOF: Authorization = Authorization {
+        client: ClientId([0xab; 16]),
+        counter: 42,
+        mac: [0xcd; 32],
+    };
+
+    fn value(scheme: &str, counter: &str, comma: &str) -> String {
+        let (client, mac) = ("ab".repeat(16), "cd".repeat(32));
+        format!("{scheme} client={client}{comma}counter={counter}{comma}mac={mac}")
+    }
+
+    fn parse(value: &str) -> Result<Authorization, AuthorizationError> {
+        Authorization::parse(value.as_bytes())
+    }
+
+    #[test]
+    fn the_text_is_the_documented_one() {
+        assert_eq!(PROOF.to_string(), value("Tautline", "42", ", "));
+        assert_eq!(parse(&PROOF.to_string()), Ok(PROOF));
+    }
+
+    #[test]
+    fn what_http_allows_is_taken() {
+        for scheme in ["tautline", "TAUTLINE", "Tautline  "] {
+            assert_eq!(parse(&value(scheme, "42", ", ")), Ok(PROOF), "{scheme}");
+        }
+        for comma in [",", " ,", ",\t ", " , "] {
+            assert_eq!(
+                parse(&value("Tautline", "42", comma)),
+                Ok(PROOF),
+                "{comma:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn counters_are_plain_decimal_numbers() {
+        let max = u64::MAX.to_string();
+        for (text, counter) in [("0", 0), ("7", 7), (&max, u64::MAX)] {
+            let parsed = parse(&value("Tautline", text, ", "));
+            assert_eq!(parsed.map(|proof| proof.counter), Ok(counter));
+        }
+        for text in [
+            "",
+            "+5",
+            "-5",
+            "05",
+            "00",
+            "5a",
+            "0x5",
+            " 5",
+            "18446744073709551616",
+        ] {
+            let parsed = parse(&value("Tautline", text, ", "));
+            assert_eq!(parsed, Err(AuthorizationError::Malformed), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn another_scheme_is_told_from_a_fault() {
+        for text in [
+            "",
+            "Bearer abc",
+            "Taut",
+            "Tautlines client=",
+            "Basic Tautline",
+        ] {
+            assert_eq!(parse(text), Err(AuthorizationError::Scheme), "{text:?}");
+        }
+        for text in [
+            "Tautline",
+            "Tautline ",
+            "Tautline\tclient=",
+            "Tautline client=",
+        ] {
+            let error = parse(text);
+            let scheme_ends = !text.contains('\t');
+            let expected = if scheme_ends {
+                AuthorizationError::Malformed
+            } else {
+                AuthorizationError::Scheme
+            };
+            assert_eq!(error, Err(expected), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_malformed() {
+        let right = value("Tautline", "42", ", ");
+        let (client, mac) = ("ab".repeat(16), "cd".repeat(32));
+        for text in [
+            format!("{right} "),
+            format!("{right},"),
+            format!("{right}, more=1"),
+            right.replace("mac=", "MAC="),
+            right.replace("ab", "AB"),
+            right.replace("mac=cd", "mac=cg"),
+            right.replace("mac=cd", "mac="),
+            right.replace("client=ab", "client=abab"),
+            right.replace("counter=42", "counter=\"42\""),
+            right.replace(", ", "; "),
+            right.replace(", ", " "),
+            format!("Tautline counter=42, client={client}, mac={mac}"),
+            format!("Tautline client={client}, client={client}, counter=42, mac={mac}"),
+        ] {
+            assert_eq!(parse(&text), Err(AuthorizationError::Malformed), "{text:?}");
+        }
+    }
+}

@@ -151,3 +151,155 @@ fn block_of(key: &[u8; SECRET_BYTES]) -> [u8; 64] {
     block[..SECRET_BYTES].copy_from_slice(key);
     block
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Incarnation;
+    use crate::id::parse_hex;
+    use alloc::format;
+
+    const CLIENT: ClientId = ClientId([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+
+    fn keys() -> (ClientSecret, SessionKey) {
+        let secret = MasterKey([0x4d; 32]).client_secret(CLIENT);
+        let key = secret.session_key(&session());
+        (secret, key)
+    }
+
+    const fn session() -> Session {
+        Session {
+            client: CLIENT,
+            registration: 3,
+            incarnation: Incarnation(9),
+            nonce: [0xa5; 16],
+        }
+    }
+
+    fn request() -> Request<'static> {
+        Request {
+            method: "POST",
+            target: "/v1/replies/1",
+            body: BodyDigest::of(b"{}"),
+        }
+    }
+
+    fn hex(text: &str) -> [u8; 32] {
+        parse_hex(text).expect("hexadecimal")
+    }
+
+    /// RFC 4231 section 4.2: HMAC-SHA-256, with its key of 20 bytes padded.
+    #[test]
+    fn the_hmac_is_that_of_its_rfc() {
+        let mut key = [0; 32];
+        key[..20].fill(0x0b);
+        let expected = hex("b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+        assert_eq!(hmac(&key, &[b"Hi ", b"There"]), expected);
+    }
+
+    /// The expected bytes were computed by another implementation of the page
+    /// `docs/wire.md`.
+    #[test]
+    fn keys_and_proofs_are_the_documented_ones() {
+        let (secret, key) = keys();
+        let expected = hex("43624415af6132b5c891edbc09248ad06aa19eaa2d14cedb62b1c6cb7d99e047");
+        assert_eq!(secret, ClientSecret(expected));
+        let expected = hex("4acbe7500a30ed02e94c9f9b347b0221e4d244386a86cac7a4c5836832feb3a3");
+        assert_eq!(key, SessionKey(expected));
+        let expected = hex("8f7be7eed20a21ec8e5746a62ee84737b9fdcdf8babfac9ea8a8a463c65b951d");
+        assert_eq!(request().prove(&key, CLIENT, 5).mac, expected);
+        let expected = hex("d183d4145bfec63fcb99ee50418385eb94bd30d64fb9887fccea7c29098f4cfa");
+        assert_eq!(
+            request().prove_registration(&secret, CLIENT, 4).mac,
+            expected
+        );
+    }
+
+    #[test]
+    fn a_session_key_depends_on_all_of_its_session() {
+        let (secret, key) = keys();
+        for other in [
+            Session {
+                client: ClientId([1; 16]),
+                ..session()
+            },
+            Session {
+                registration: 4,
+                ..session()
+            },
+            Session {
+                incarnation: Incarnation(8),
+                ..session()
+            },
+            Session {
+                nonce: [0xa4; 16],
+                ..session()
+            },
+        ] {
+            assert_ne!(secret.session_key(&other), key, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_proof_covers_all_of_its_request() {
+        let (secret, key) = keys();
+        let proof = request().prove(&key, CLIENT, 5);
+        assert!(proof.proves(&key, &request()));
+        for other in [
+            Request {
+                method: "GET",
+                ..request()
+            },
+            Request {
+                target: "/v1/replies/2",
+                ..request()
+            },
+            Request {
+                body: BodyDigest::of(b"{} "),
+                ..request()
+            },
+            Request {
+                method: "POS",
+                target: "T/v1/replies/1",
+                ..request()
+            },
+        ] {
+            assert!(!proof.proves(&key, &other), "{other:?}");
+        }
+        for other in [
+            Authorization {
+                counter: 6,
+                ..proof
+            },
+            Authorization {
+                client: ClientId([0; 16]),
+                ..proof
+            },
+            Authorization {
+                mac: [0; 32],
+                ..proof
+            },
+            request().prove_registration(&ClientSecret(key.0), CLIENT, 5),
+        ] {
+            assert!(!other.proves(&key, &request()), "{other:?}");
+        }
+        let proof = request().prove_registration(&secret, CLIENT, 4);
+        assert!(proof.proves_registration(&secret, &request()));
+        assert!(!proof.proves_registration(&ClientSecret([0; 32]), &request()));
+    }
+
+    #[test]
+    fn secrets_do_not_show() {
+        let (secret, key) = keys();
+        let shown = format!("{:?} {secret:?} {key:?}", MasterKey([0x4d; 32]));
+        assert_eq!(shown, "MasterKey(..) ClientSecret(..) SessionKey(..)");
+    }
+
+    #[test]
+    fn secrets_of_other_lengths_differ() {
+        assert!(same_secret(b"token", b"token"));
+        assert!(!same_secret(b"token", b"toke"));
+        assert!(!same_secret(b"", b"token"));
+        assert!(!same_secret(b"token", b"tokem"));
+    }
+}
