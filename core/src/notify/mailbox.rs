@@ -85,6 +85,9 @@ struct Entry {
     stage: Stage,
     expiry: Option<TimerKey>,
     moment: Option<TimerKey>,
+    /// A connection has begun to write the reply. It stays until that is done.
+    pinned: bool,
+    gone: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -166,6 +169,8 @@ impl Mailbox {
             stage: Stage::Handling,
             expiry: None,
             moment: None,
+            pinned: false,
+            gone: false,
         };
         let Ok(key) = self.entries.insert(entry) else { return Received::Full };
         self.seen = message.id;
@@ -236,6 +241,24 @@ impl Mailbox {
             .then_some(message::Reply { notification: entry.id, payload: &entry.bytes })
     }
 
+    /// A connection began to write the reply and could not end: it stays
+    /// until [`unpin`](Self::unpin).
+    pub fn pin(&mut self, handle: Handle) {
+        if let Some(entry) = self.entries.get_mut(handle.0) {
+            entry.pinned = true;
+        }
+    }
+
+    /// The connection wrote the rest, or is gone.
+    pub fn unpin(&mut self, handle: Handle) {
+        if let Some(entry) = self.entries.get_mut(handle.0) {
+            entry.pinned = false;
+            if entry.gone {
+                self.remove(handle.0);
+            }
+        }
+    }
+
     /// The reply is on its way.
     pub fn handle_sent(&mut self, handle: Handle) {
         if let Some(entry) = self.entries.get_mut(handle.0)
@@ -270,6 +293,12 @@ impl Mailbox {
     }
 
     fn remove(&mut self, key: Key) {
+        if let Some(entry) = self.entries.get_mut(key)
+            && entry.pinned
+        {
+            entry.gone = true;
+            return;
+        }
         let Some(entry) = self.entries.remove(key) else { return };
         self.due.remove(key.index() as u32);
         for timer in [entry.expiry, entry.moment].into_iter().flatten() {

@@ -35,6 +35,19 @@ pub enum ReplyRefusal {
     Full,
 }
 
+impl ReplyRefusal {
+    /// The reason in one word, to count it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Foreign => "foreign",
+            Self::Repeated => "repeated",
+            Self::TooLong => "too_long",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// The replies of one notification, a chain through the table.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Chain {
@@ -79,8 +92,9 @@ impl Replies {
     }
 
     pub(super) fn contains(&self, notification: Key, client: Key) -> bool {
+        let hash = self.by_pair.hash(&pair(notification, client));
         self.by_pair
-            .find(&pair(notification, client), |place| {
+            .find(hash, |place| {
                 self.entries
                     .key_at(place as usize)
                     .and_then(|key| self.entries.get(key))
@@ -116,7 +130,8 @@ impl Replies {
                 return Err(ReplyRefusal::Full);
             }
         };
-        if self.by_pair.insert(&pair(notification, client), key.index() as u32).is_err() {
+        let hash = self.by_pair.hash(&pair(notification, client));
+        if self.by_pair.insert(hash, key.index() as u32).is_err() {
             if let Some(entry) = self.entries.remove(key) {
                 pool.give(entry.payload);
             }
@@ -161,7 +176,7 @@ impl Replies {
                 break;
             };
             found = true;
-            self.by_pair.remove(&pair(entry.notification, entry.client), first.index() as u32);
+            self.by_pair.remove(first.index() as u32);
             self.bytes -= entry.payload.len();
             pool.give(entry.payload);
             self.garbage.ends = entry.next.map(|next| (next, last));

@@ -113,6 +113,23 @@ pub enum Refusal {
     Full,
 }
 
+impl Refusal {
+    /// The reason in one word, to count it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed",
+            Self::Protocol => "protocol",
+            Self::Hostname => "hostname",
+            Self::Interfaces => "interfaces",
+            Self::SecretInClear => "secret_in_clear",
+            Self::Unproven => "unproven",
+            Self::Unknown => "unknown",
+            Self::Replayed => "replayed",
+            Self::Full => "full",
+        }
+    }
+}
+
 /// What a [`Registry`] tells on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RegistryEffect {
@@ -221,7 +238,8 @@ impl Registry {
 
     /// The handle of a registered client.
     pub fn find(&self, id: ClientId) -> Option<Key> {
-        let place = self.by_id.find(&id.0, |place| {
+        let hash = self.by_id.hash(&id.0);
+        let place = self.by_id.find(hash, |place| {
             let key = self.clients.key_at(place as usize);
             key.and_then(|key| self.clients.get(key)).is_some_and(|record| record.id == id)
         })?;
@@ -326,7 +344,8 @@ impl Registry {
     fn insert(&mut self, record: ClientRecord) -> Result<Key, Refusal> {
         let id = record.id;
         let key = self.clients.insert(record).map_err(|_| Refusal::Full)?;
-        if self.by_id.insert(&id.0, key.index() as u32).is_err() {
+        let hash = self.by_id.hash(&id.0);
+        if self.by_id.insert(hash, key.index() as u32).is_err() {
             self.clients.remove(key);
             return Err(Refusal::Full);
         }
@@ -357,7 +376,7 @@ impl Registry {
 
     fn remove(&mut self, key: Key) -> Option<ClientRecord> {
         let record = self.clients.remove(key)?;
-        self.by_id.remove(&record.id.0, key.index() as u32);
+        self.by_id.remove(key.index() as u32);
         Some(record)
     }
 }

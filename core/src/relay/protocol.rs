@@ -52,8 +52,7 @@ impl Relay {
         if len > 0 {
             return Some(Step::Written { conn: id, len });
         }
-        // What was written may be what an effect waited for.
-        http.server.has_effect().then(|| self.again(id)).flatten()
+        None
     }
 
     /// Has the connection looked at again, behind the events.
@@ -230,7 +229,8 @@ impl Relay {
         let Some(conn) = self.conns.get_mut(id.key()) else { return };
         let Role::Http(http) = &mut conn.role else { return };
         let after = http.server.request().and_then(|request| after_of(&request)).unwrap_or(sent);
-        if http.server.upgrade(now, &[], &mut self.pool).is_ok() {
+        let asked = http.server.request().is_some_and(|request| request.wants_upgrade(UPGRADE));
+        if asked && http.server.upgrade(now, &[], &mut self.pool).is_ok() {
             http.route = Route::Connect { client, after };
         } else {
             self.answer(
