@@ -215,3 +215,90 @@ impl fmt::Debug for Index {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn filled(entries: u32) -> Index {
+        let mut index = Index::new([9; 16], entries);
+        for place in 0..entries {
+            let hash = index.hash(&place.to_be_bytes());
+            index.insert(hash, place).unwrap();
+        }
+        index
+    }
+
+    fn chain(index: &Index, bucket: u32) -> Vec<u32> {
+        let first = index.buckets[bucket];
+        let step = |place: &u32| Some(index.entries[*place].next).filter(|next| *next != NONE);
+        core::iter::successors(Some(first).filter(|first| *first != NONE), step).collect()
+    }
+
+    #[test]
+    fn every_entry_is_in_the_bucket_of_its_hash() {
+        for entries in [1, 2, 3, 255, 256, 257, 1_000] {
+            let index = filled(entries);
+            assert_eq!(index.buckets.len(), entries, "one bucket an entry");
+            let mut seen = 0;
+            for bucket in 0..entries {
+                for place in chain(&index, bucket) {
+                    assert_eq!(index.bucket_of(index.entries[place].hash), bucket);
+                    seen += 1;
+                }
+            }
+            assert_eq!(seen, entries);
+        }
+    }
+
+    #[test]
+    fn chains_stay_short() {
+        let index = filled(10_000);
+        let longest = (0..10_000).map(|bucket| chain(&index, bucket).len()).max();
+        assert!(longest < Some(16), "{longest:?}");
+    }
+
+    #[test]
+    fn the_seed_decides_the_hash() {
+        let [one, other] = [1, 2].map(|byte| Index::new([byte; 16], 1));
+        assert_eq!(one.hash(b"key"), one.hash(b"key"));
+        assert_ne!(one.hash(b"key"), other.hash(b"key"));
+        assert_ne!(one.hash_of("key"), other.hash_of("key"));
+    }
+
+    #[test]
+    fn the_hash_is_siphash_1_3() {
+        // The first of the vectors that the standard library tests its own
+        // with: key 00..0f, no input, abac0158050fc4dc.
+        let seed = core::array::from_fn(|i| i as u8);
+        assert_eq!(Index::new(seed, 1).hash(b""), KeyHash(0x050f_c4dc));
+    }
+
+    #[test]
+    fn equal_hashes_are_told_apart_by_the_key() {
+        let mut index = Index::new([0; 16], 3);
+        for place in 0..3 {
+            index.insert(KeyHash(5), place).unwrap();
+        }
+        for place in 0..3 {
+            assert_eq!(index.find(KeyHash(5), |other| other == place), Some(place));
+        }
+        assert!(index.remove(1));
+        assert_eq!(index.find(KeyHash(5), |other| other == 1), None);
+        assert_eq!(index.find(KeyHash(5), |other| other == 0), Some(0));
+        assert_eq!(index.find(KeyHash(5), |other| other == 2), Some(2));
+    }
+
+    #[test]
+    fn a_place_above_the_limit_finds_no_room() {
+        let mut index = filled(4);
+        assert_eq!(index.insert(KeyHash(1), 4), Err(Full(())));
+        assert_eq!(index.insert(KeyHash(1), u32::MAX), Err(Full(())));
+        assert_eq!(index.len(), 4);
+        assert!(!index.remove(u32::MAX));
+        assert!(index.insert(KeyHash(1), 3).is_ok(), "it moves");
+        assert_eq!(index.len(), 4);
+        assert_eq!(index.find(KeyHash(1), |_| true), Some(3));
+    }
+}
