@@ -74,8 +74,10 @@ impl Endpoint for Client {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if self.keeper.wants_store() {
-                return self.keeper.store_output(buf);
+            if self.keeper.wants_store()
+                && let Some((ticket, op)) = self.keeper.poll_store(buf)
+            {
+                return Output::Store { ticket, op };
             }
             match self.step(buf) {
                 Some(Step::Written(conn, len)) => {

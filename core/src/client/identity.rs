@@ -131,8 +131,17 @@ impl Keeper {
         self.step = Step::Create;
     }
 
-    /// The next storage effect.
-    pub(super) fn poll_store(&mut self) -> Option<(Ticket, StoreOp<'_>)> {
+    /// Whether there is a storage effect.
+    pub(super) const fn wants_store(&self) -> bool {
+        matches!(
+            self.step,
+            Step::Unloaded | Step::Create | Step::Append | Step::Sync | Step::Close | Step::Rename
+        )
+    }
+
+    /// The next storage effect; its bytes are in `buf`, which is longer than
+    /// the file can be.
+    pub(super) fn poll_store<'b>(&mut self, buf: &'b mut [u8]) -> Option<(Ticket, StoreOp<'b>)> {
         let ticket = Ticket(self.next_ticket);
         let op = match self.step {
             Step::Unloaded => {
@@ -145,7 +154,9 @@ impl Keeper {
             }
             Step::Append => {
                 self.step = Step::Sync;
-                StoreOp::Append { file: FILE, bytes: &self.text }
+                let len = self.text.len().min(buf.len());
+                buf[..len].copy_from_slice(&self.text[..len]);
+                StoreOp::Append { file: FILE, bytes: &buf[..len] }
             }
             Step::Sync => {
                 self.step = Step::Close;
