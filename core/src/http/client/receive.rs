@@ -46,9 +46,7 @@ impl Client {
                 self.keep_alive = false;
                 self.end(now);
             }
-            Phase::Head if self.head.is_blank() && self.interims == 0 => {
-                self.fail(ClientError::Closed, pool);
-            }
+            Phase::Head if self.is_unanswered() => self.fail(ClientError::Closed, pool),
             Phase::Body if self.body.ends_with_connection() => {
                 if self.body.ended() {
                     self.after_body_bytes(now, 0, false);
@@ -105,7 +103,7 @@ impl Client {
     /// request under way has failed.
     pub fn handle_closed(&mut self, pool: &mut Pool) {
         match self.phase {
-            Phase::Head if self.head.is_blank() => self.fail(ClientError::Closed, pool),
+            Phase::Head if self.is_unanswered() => self.fail(ClientError::Closed, pool),
             Phase::Head | Phase::Body => self.fail(ClientError::Truncated, pool),
             _ => self.abort(pool),
         }
@@ -154,6 +152,11 @@ impl Client {
             self.after_body_bytes(now, 0, false);
             self.resume();
         }
+    }
+
+    /// Whether not a byte of a response has come.
+    fn is_unanswered(&self) -> bool {
+        self.interims == 0 && self.head.is_blank()
     }
 
     fn receive_head(&mut self, now: Instant, bytes: &[u8], pool: &mut Pool) -> usize {
