@@ -16,6 +16,12 @@ pub trait App: 'static {
 
     /// Hears an event; it may give commands to the endpoint.
     fn on_event(&mut self, now: Instant, event: <Self::Endpoint as Endpoint>::Event);
+
+    /// Whether the process ends by itself, because it cannot go on. Who keeps
+    /// it running starts it again after a second.
+    fn exits(&self) -> bool {
+        false
+    }
 }
 
 /// What a node knows when it starts.
@@ -44,6 +50,8 @@ pub(super) trait Running: Any {
         local: SocketAddr,
     ) -> Result<ConnId, AcceptError>;
 
+    fn exits(&self) -> bool;
+
     /// Polls once; an event is shown to `trace` and handled on the way.
     fn poll<'b>(
         &mut self,
@@ -65,6 +73,10 @@ impl<A: App> Running for A {
         local: SocketAddr,
     ) -> Result<ConnId, AcceptError> {
         self.endpoint().accept(now, peer, local)
+    }
+
+    fn exits(&self) -> bool {
+        App::exits(self)
     }
 
     fn poll<'b>(

@@ -86,7 +86,11 @@ impl World {
         self.buf = buf;
         let state = &mut self.nodes[node.0];
         state.in_turn = false;
+        let exits = running.exits();
         state.running = Some(running);
+        if exits {
+            self.crash(node, false, Duration::from_secs(1));
+        }
     }
 
     fn poll(&mut self, node: NodeId, running: &mut dyn Running, buf: &mut [u8], polls: u64) {
