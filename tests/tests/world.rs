@@ -16,6 +16,9 @@ use tautline_tests::world::{App, Boot, Climate, Fault, NodeId, Scenario, World};
 
 const PORT: u16 = 52_311;
 const CLIENTS: usize = 4;
+/// Nothing of what is simulated here asks an idle peer for a sign of life; the
+/// systems below do.
+const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const STORM: Duration = Duration::from_secs(1_800);
 /// A lost connection shows at the next registration at the latest; a failed
 /// one is tried again after five minutes at most.
@@ -40,7 +43,9 @@ impl RelayApp {
     }
 
     fn notify(&mut self, now: Instant, to: To) -> Option<NotificationId> {
-        self.relay.notify(now, to, b"ping", NotifyOptions::default()).ok()
+        self.relay
+            .notify(now, to, b"ping", NotifyOptions::default())
+            .ok()
     }
 
     /// The clients that are connected, by hostname.
@@ -65,7 +70,11 @@ impl App for RelayApp {
     }
 
     fn on_event(&mut self, _now: Instant, event: relay::Event) {
-        if let relay::Event::Replied { notification, client } = event {
+        if let relay::Event::Replied {
+            notification,
+            client,
+        } = event
+        {
             let first = self.replied.insert((notification, client));
             assert!(first, "{client} replied to {notification} twice");
         }
@@ -85,7 +94,11 @@ struct ClientApp {
 
 impl ClientApp {
     fn boot(boot: &Boot, name: &str, memory: &Memory) -> Self {
-        let relay = RelayAddress { host: "relay".into(), port: PORT, tls: true };
+        let relay = RelayAddress {
+            host: "relay".into(),
+            port: PORT,
+            tls: true,
+        };
         let settings = client::Settings::new(relay, name);
         Self {
             client: Client::new(settings, client::Limits::default(), boot.seed),
@@ -112,7 +125,10 @@ impl App for ClientApp {
             }
             client::Event::Notification { notification, id } => {
                 assert!(self.heard.insert(id), "{id} was handed over twice");
-                let payload = self.client.notification(notification).map(|(_, payload)| payload);
+                let payload = self
+                    .client
+                    .notification(notification)
+                    .map(|(_, payload)| payload);
                 assert_eq!(payload, Some(b"ping".as_slice()));
                 let replied = self.client.reply(now, notification, b"pong");
                 assert!(replied.is_ok(), "{replied:?}");
@@ -134,13 +150,22 @@ struct Cast {
 }
 
 fn cast(world: &mut World) -> Cast {
-    let relay = world.node("relay", |boot| RelayApp::boot(&boot)).listening(PORT).id();
+    let relay = world
+        .node("relay", |boot| RelayApp::boot(&boot))
+        .listening(PORT);
+    let relay = relay.keep_alive(KEEP_ALIVE).id();
     let clients = (0..CLIENTS).map(|number| {
         let name = format!("client{number}");
         let (host, memory) = (name.clone(), Memory::default());
-        world.node(&name, move |boot| ClientApp::boot(&boot, &host, &memory)).id()
+        world
+            .node(&name, move |boot| ClientApp::boot(&boot, &host, &memory))
+            .keep_alive(KEEP_ALIVE)
+            .id()
     });
-    Cast { relay, clients: clients.collect() }
+    Cast {
+        relay,
+        clients: clients.collect(),
+    }
 }
 
 /// Notifies someone now and then while the faults strike.
@@ -162,8 +187,13 @@ fn storm(world: &mut World, relay: NodeId) {
 }
 
 fn all_connected(world: &World, cast: &Cast) -> bool {
-    let relay = world.app::<RelayApp>(cast.relay).map_or(0, |app| app.connected().len());
-    let mut clients = cast.clients.iter().filter_map(|&node| world.app::<ClientApp>(node));
+    let relay = world
+        .app::<RelayApp>(cast.relay)
+        .map_or(0, |app| app.connected().len());
+    let mut clients = cast
+        .clients
+        .iter()
+        .filter_map(|&node| world.app::<ClientApp>(node));
     relay == CLIENTS && clients.all(|app| app.client.is_connected())
 }
 
@@ -183,9 +213,9 @@ fn play(world: &mut World) {
     assert_eq!(asked.len(), CLIENTS);
     let answered = world.run_until(ANSWER, |world| {
         let app = world.app::<RelayApp>(cast.relay).expect("the relay runs");
-        asked.iter().all(|(id, client)| {
-            id.is_some_and(|id| app.replied.contains(&(id, *client)))
-        })
+        asked
+            .iter()
+            .all(|(id, client)| id.is_some_and(|id| app.replied.contains(&(id, *client))))
     });
     assert!(answered, "a notification is not answered after the faults");
 }
@@ -193,7 +223,7 @@ fn play(world: &mut World) {
 #[test]
 fn after_the_faults_everyone_is_connected_and_answers() {
     let name = "after_the_faults_everyone_is_connected_and_answers";
-    let Some(counts) = Scenario::new("world", name).seeds(60).run(play) else {
+    let Some(counts) = Scenario::new("world", name).seeds(150).run(play) else {
         return;
     };
     counts.assert_struck(&[
@@ -230,9 +260,14 @@ fn without_faults_a_notification_is_answered_at_once() {
     let cast = cast(&mut world);
     let connected = world.run_until(Duration::from_secs(10), |world| all_connected(world, &cast));
     assert!(connected);
-    let id = world.command(cast.relay, |app: &mut RelayApp, now| app.notify(now, To::All));
+    let id = world.command(cast.relay, |app: &mut RelayApp, now| {
+        app.notify(now, To::All)
+    });
     world.run_for(Duration::from_secs(2));
     let relay = world.app::<RelayApp>(cast.relay).expect("it runs");
-    let status = id.flatten().and_then(|id| relay.relay.notification(id)).expect("it lives");
+    let status = id
+        .flatten()
+        .and_then(|id| relay.relay.notification(id))
+        .expect("it lives");
     assert_eq!((status.targets, status.sent, status.replied), (4, 4, 4));
 }

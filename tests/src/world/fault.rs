@@ -73,7 +73,7 @@ faults! {
     /// if a later sync succeeds.
     SyncFailed 500..20_000
     /// A read fails.
-    ReadFailed 500..20_000
+    ReadFailed 2_000..200_000
     /// A storage effect takes long.
     StoreSlow 1_000..100_000
     /// The node loses power before it hears how the effect ended.

@@ -46,6 +46,8 @@ pub(super) struct End {
     pub(super) conn: Option<ConnId>,
     /// Whether its system still knows the connection.
     pub(super) open: bool,
+    /// Questions of its keep-alive that found no answer.
+    pub(super) unanswered: u32,
 }
 
 #[derive(Debug, Default)]
@@ -133,6 +135,7 @@ impl Links {
             address,
             conn: Some(conn),
             open: true,
+            unanswered: 0,
         };
         let (node, address) = listener;
         let listener = End {
@@ -140,6 +143,7 @@ impl Links {
             address,
             conn: None,
             open: false,
+            unanswered: 0,
         };
         let ends = [opener, listener];
         self.links.insert(id, Link { tls, ends, pipes });

@@ -108,6 +108,7 @@ enum Happening {
     SegmentArrives(LinkId, Side),
     RoomArrives(LinkId, Side),
     ResetArrives(LinkId, Side),
+    KeepAlive(LinkId, Side),
     DatagramArrives(net::Datagram),
     Weather,
     Clog(NodeId, NodeId, Duration),
@@ -253,6 +254,7 @@ impl World {
             Happening::SegmentArrives(link, from) => self.segment_arrives(link, from),
             Happening::RoomArrives(link, at) => self.room_arrives(link, at),
             Happening::ResetArrives(link, at) => self.reset_arrives(link, at),
+            Happening::KeepAlive(link, side) => self.keep_alive(link, side),
             Happening::DatagramArrives(datagram) => self.datagram_arrives(datagram),
             Happening::Weather => self.weather(),
             Happening::Clog(from, to, span) => self.clog(from, to, span),
@@ -290,6 +292,15 @@ impl NodeSetup<'_> {
     #[must_use]
     pub fn udp(self, port: u16) -> Self {
         self.world.nodes[self.id.0].udp_port = port;
+        self
+    }
+
+    /// Its system asks the other ends of silent connections at this period
+    /// whether they are there (TCP keep-alive); three questions without an
+    /// answer end a connection. Without it nobody asks.
+    #[must_use]
+    pub fn keep_alive(self, period: Duration) -> Self {
+        self.world.nodes[self.id.0].keep_alive = Some(period);
         self
     }
 

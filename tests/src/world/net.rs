@@ -15,6 +15,8 @@ use super::{Fault, Happening, World};
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
 /// When a lost segment is sent again.
 const RESEND: Duration = Duration::from_millis(400);
+/// Questions of a keep-alive without an answer that end a connection.
+const UNANSWERED_MAX: u32 = 3;
 /// After which a sender gives a connection up.
 const GIVE_UP: Duration = Duration::from_secs(90);
 
@@ -80,6 +82,7 @@ impl World {
             return;
         }
         state.end(Side::Listener).open = true;
+        self.start_keep_alive(link, to, Side::Listener);
         self.push_fact(to, Fact::Accept(link));
         self.schedule(back, Happening::OpenAnswered(link, true));
     }
@@ -102,6 +105,7 @@ impl World {
         if let Some(state) = self.nodes[from.0].conn(conn) {
             state.state = State::Open;
         }
+        self.start_keep_alive(link, from, Side::Opener);
         self.push_fact(from, Fact::Connected(conn));
         self.push_fact(from, Fact::Readable(conn));
     }
@@ -260,6 +264,36 @@ impl World {
         let (to, from) = (state.end(at).node, state.end(at.other()).node);
         if self.paths.open(from, to, self.now) {
             self.end_side(link, at, CloseReason::Reset);
+        }
+    }
+
+    fn start_keep_alive(&mut self, link: LinkId, node: NodeId, side: Side) {
+        if let Some(period) = self.nodes[node.0].keep_alive {
+            self.schedule(period, Happening::KeepAlive(link, side));
+        }
+    }
+
+    /// One end asks the other whether it is there.
+    pub(super) fn keep_alive(&mut self, link: LinkId, side: Side) {
+        let now = self.now;
+        let Some(state) = self
+            .links
+            .get(link)
+            .filter(|link| link.ends[side as usize].open)
+        else {
+            return;
+        };
+        let (own, other) = (state.end(side).node, state.end(side.other()));
+        let (peer, known) = (other.node, other.open);
+        let heard = self.nodes[peer.0].powered
+            && self.paths.open(own, peer, now)
+            && self.paths.open(peer, own, now);
+        let end = state.end(side);
+        end.unanswered = if heard { 0 } else { end.unanswered + 1 };
+        if end.unanswered > UNANSWERED_MAX || (heard && !known) {
+            self.end_side(link, side, CloseReason::Reset);
+        } else {
+            self.start_keep_alive(link, own, side);
         }
     }
 
