@@ -190,11 +190,9 @@ fn all_connected(world: &World, cast: &Cast) -> bool {
     let relay = world
         .app::<RelayApp>(cast.relay)
         .map_or(0, |app| app.connected().len());
-    let mut clients = cast
-        .clients
-        .iter()
-        .filter_map(|&node| world.app::<ClientApp>(node));
-    relay == CLIENTS && clients.all(|app| app.client.is_connected())
+    let up = |&node: &NodeId| world.app::<ClientApp>(node);
+    let connected = |node| up(node).is_some_and(|app| app.client.is_connected());
+    relay == CLIENTS && cast.clients.iter().all(connected)
 }
 
 fn play(world: &mut World) {
