@@ -1,0 +1,3 @@
+//! The storage thread.
+
+pub mod mailbox;
