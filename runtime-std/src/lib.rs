@@ -8,4 +8,5 @@
 
 pub mod clock;
 pub mod data_dir;
+pub mod files;
 pub mod private;
