@@ -10,3 +10,4 @@ pub mod clock;
 pub mod data_dir;
 pub mod files;
 pub mod private;
+pub mod tls;
