@@ -10,4 +10,5 @@ pub mod clock;
 pub mod data_dir;
 pub mod files;
 pub mod private;
+pub mod settings;
 pub mod tls;
