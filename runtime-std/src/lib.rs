@@ -9,6 +9,7 @@
 pub mod clock;
 pub mod data_dir;
 pub mod files;
+pub mod logs;
 pub mod private;
 pub mod settings;
 pub mod tls;
