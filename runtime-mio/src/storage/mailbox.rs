@@ -8,6 +8,7 @@
 //! checks it.
 
 use std::collections::VecDeque;
+use std::sync::Arc as SharedArc;
 
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering, lock, wait};
 
@@ -18,7 +19,7 @@ pub trait Wake: Send + Sync {
     fn wake(&self);
 }
 
-impl Wake for std::sync::Arc<mio::Waker> {
+impl Wake for SharedArc<mio::Waker> {
     fn wake(&self) {
         // An eventfd fails only when its counter is full, and then the loop is
         // woken anyway.
@@ -152,21 +153,16 @@ mod tests {
         }
     }
 
-    fn counted(
-        commands_max: usize,
-    ) -> (
-        Arc<AtomicUsize>,
-        Owner<u32, u32, Count>,
-        Worker<u32, u32, Count>,
-    ) {
+    type Ends = (Owner<u32, u32, Count>, Worker<u32, u32, Count>);
+
+    fn counted(commands_max: usize) -> (Arc<AtomicUsize>, Ends) {
         let wakes = Arc::new(AtomicUsize::new(0));
-        let (owner, worker) = mailbox(commands_max, Count(Arc::clone(&wakes)));
-        (wakes, owner, worker)
+        (Arc::clone(&wakes), mailbox(commands_max, Count(wakes)))
     }
 
     #[test]
     fn a_full_queue_gives_the_command_back() {
-        let (_, owner, worker) = counted(2);
+        let (_, (owner, worker)) = counted(2);
         assert_eq!(owner.submit(1), Ok(()));
         assert_eq!(owner.submit(2), Ok(()));
         assert_eq!(owner.submit(3), Err(3));
@@ -176,7 +172,7 @@ mod tests {
 
     #[test]
     fn many_completions_wake_once_until_they_are_drained() {
-        let (wakes, owner, worker) = counted(2);
+        let (wakes, (owner, worker)) = counted(2);
         (0..5).for_each(|value| worker.complete(value));
         assert_eq!(wakes.load(Ordering::SeqCst), 1);
         let mut drained = VecDeque::new();
@@ -188,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_worker_finishes_what_is_queued_before_it_ends() {
-        let (_, owner, worker) = counted(4);
+        let (_, (owner, worker)) = counted(4);
         assert_eq!(owner.submit(1), Ok(()));
         assert_eq!(owner.submit(2), Ok(()));
         drop(owner);
