@@ -9,7 +9,7 @@ use super::Full;
 ///
 /// Growing allocates one chunk and moves nothing but the list of the chunks.
 /// A table shorter than a chunk allocates what it can use and no more.
-pub(super) struct Chunks<T, const N: usize = 256> {
+pub(crate) struct Chunks<T, const N: usize = 256> {
     chunks: Vec<Vec<T>>,
     len: u32,
     len_max: u32,
@@ -19,7 +19,7 @@ impl<T, const N: usize> Chunks<T, N> {
     const CHUNK_IS_A_POWER_OF_TWO: () = assert!(N.is_power_of_two());
 
     /// An empty vector for at most `len_max` values. It allocates nothing.
-    pub(super) const fn new(len_max: u32) -> Self {
+    pub(crate) const fn new(len_max: u32) -> Self {
         let () = Self::CHUNK_IS_A_POWER_OF_TWO;
         Self {
             chunks: Vec::new(),
@@ -28,24 +28,24 @@ impl<T, const N: usize> Chunks<T, N> {
         }
     }
 
-    pub(super) const fn len(&self) -> u32 {
+    pub(crate) const fn len(&self) -> u32 {
         self.len
     }
 
-    pub(super) const fn len_max(&self) -> u32 {
+    pub(crate) const fn len_max(&self) -> u32 {
         self.len_max
     }
 
-    pub(super) fn get(&self, index: usize) -> Option<&T> {
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
         self.chunks.get(index / N)?.get(index % N)
     }
 
-    pub(super) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, index: usize) -> Option<&mut T> {
         self.chunks.get_mut(index / N)?.get_mut(index % N)
     }
 
     /// Appends, and says where.
-    pub(super) fn push(&mut self, value: T) -> Result<u32, Full<T>> {
+    pub(crate) fn push(&mut self, value: T) -> Result<u32, Full<T>> {
         if self.len == self.len_max {
             return Err(Full(value));
         }
@@ -66,7 +66,7 @@ impl<T, const N: usize> Chunks<T, N> {
 impl<T: Copy, const N: usize> Chunks<T, N> {
     /// The value at `index`, after filling up to it with `filler`; `None` at
     /// and above `len_max`.
-    pub(super) fn get_or_grow(&mut self, index: u32, filler: T) -> Option<&mut T> {
+    pub(crate) fn get_or_grow(&mut self, index: u32, filler: T) -> Option<&mut T> {
         if index >= self.len_max {
             return None;
         }

@@ -150,7 +150,7 @@ fn version_2_states_both_ends() {
 
 #[test]
 fn version_2_is_strict() {
-    let overlong_field = [TCP4, &[0x04, 0, 3, 0, 0]].concat();
+    let overlong_field = [TCP4, &[0x04, 0, 4, 0xee, 0, 0]].concat();
     let cut_field = [TCP4, &[0x04, 0]].concat();
     for bytes in [
         v2(0x21, 0x11, &TCP4[..11]),
