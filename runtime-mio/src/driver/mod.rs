@@ -92,6 +92,7 @@ pub struct Driver<E: Endpoint> {
     deadline: Option<Instant>,
     /// The endpoint has said that it waits, and was told nothing since.
     settled: bool,
+    wall_told_at: Option<Instant>,
     statistics: Statistics,
 }
 
@@ -139,6 +140,7 @@ impl<E: Endpoint> Driver<E> {
             limits,
             deadline: None,
             settled: false,
+            wall_told_at: None,
             statistics: Statistics::default(),
         })
     }
@@ -157,6 +159,7 @@ impl<E: Endpoint> Driver<E> {
         self.statistics.turns += 1;
         let now = self.clock.now();
         self.note_events(application);
+        self.tell_wall_clock(now);
         if self.deadline.is_some_and(|deadline| deadline <= now) {
             self.deadline = None;
             self.feed(now, Input::Timeout);
@@ -237,6 +240,15 @@ impl<E: Endpoint> Driver<E> {
         source: usize,
     ) -> io::Result<()> {
         register(self.poll.registry(), Token(APPLICATION - source.min(999)))
+    }
+
+    /// At the start, and now and then: it may be set.
+    fn tell_wall_clock(&mut self, now: Instant) {
+        let due = |told: Instant| now.saturating_since(told) >= WALL_CLOCK_PERIOD;
+        if self.wall_told_at.is_none_or(due) {
+            self.wall_told_at = Some(now);
+            self.feed(now, Input::WallClock(self.clock.wall()));
+        }
     }
 
     fn sleep(&mut self, sleep_max: Option<Duration>) -> io::Result<()> {
@@ -361,6 +373,9 @@ impl<E: Endpoint> Driver<E> {
         }
     }
 }
+
+/// How often the endpoint is told the wall clock, if the loop turns at all.
+const WALL_CLOCK_PERIOD: Duration = Duration::from_secs(60);
 
 /// The longest payload that a datagram can have, in bytes.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
