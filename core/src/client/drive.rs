@@ -74,8 +74,8 @@ impl Endpoint for Client {
             if let Some(event) = self.events.pop_front() {
                 return Output::Event(event);
             }
-            if self.keeper.wants_store() {
-                return self.keeper.store_output(buf);
+            if let Some((ticket, op)) = self.keeper.poll_store() {
+                return Output::Store { ticket, op: self.keeper.store_op(op, buf) };
             }
             match self.step(buf) {
                 Some(Step::Written(conn, len)) => {
@@ -83,8 +83,9 @@ impl Endpoint for Client {
                 }
                 Some(Step::Connect(conn)) => return self.connect_output(conn, buf),
                 Some(Step::Output(output)) => return output,
-                None if self.events.is_empty() => return Output::Wait(self.deadline()),
-                None => {}
+                // What was done on a connection may ask for more elsewhere.
+                None if core::mem::take(&mut self.stirred) => {}
+                None => return Output::Wait(self.deadline()),
             }
         }
     }
@@ -387,7 +388,7 @@ impl Client {
                 }
                 Stage::Opening | Stage::Lingering | Stage::Ended => None,
             };
-            if step.is_some() || !self.events.is_empty() {
+            if step.is_some() {
                 return step;
             }
         }
@@ -407,6 +408,7 @@ impl Client {
                 let len = http.poll_write(now, buf, &mut self.pool);
                 return (len > 0).then_some(Step::Written(id, len));
             };
+            self.stirred = true;
             match effect {
                 ClientEffect::Response => {
                     // A fresh response can always be read.
@@ -461,7 +463,8 @@ impl Client {
             }
             if line.is_over() {
                 self.end(key, Close::Finish);
-                return self.step(buf);
+                self.stirred = true;
+                return None;
             }
         }
         if conn.resume && line.can_take() {

@@ -52,6 +52,17 @@ enum Step {
     Unreadable,
 }
 
+/// A storage effect, without its bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Op {
+    Load,
+    Create,
+    Append,
+    Sync,
+    Close,
+    Rename,
+}
+
 /// What a [`Keeper`] tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kept {
@@ -132,37 +143,39 @@ impl Keeper {
     }
 
     /// The next storage effect.
-    pub(super) fn poll_store(&mut self) -> Option<(Ticket, StoreOp<'_>)> {
+    pub(super) fn poll_store(&mut self) -> Option<(Ticket, Op)> {
         let ticket = Ticket(self.next_ticket);
-        let op = match self.step {
-            Step::Unloaded => {
-                self.step = Step::Loading(ticket);
-                StoreOp::Load { name: NAME, bytes_max: BYTES_MAX }
-            }
-            Step::Create => {
-                self.step = Step::Append;
-                StoreOp::Create { file: FILE, name: NAME_NEW, reserve: 0 }
-            }
-            Step::Append => {
-                self.step = Step::Sync;
-                StoreOp::Append { file: FILE, bytes: &self.text }
-            }
-            Step::Sync => {
-                self.step = Step::Close;
-                StoreOp::Sync { file: FILE }
-            }
+        let (op, next) = match self.step {
+            Step::Unloaded => (Op::Load, Step::Loading(ticket)),
+            Step::Create => (Op::Create, Step::Append),
+            Step::Append => (Op::Append, Step::Sync),
+            Step::Sync => (Op::Sync, Step::Close),
             Step::Close => {
-                self.step = Step::Writing { sync: Ticket(ticket.0 - 1), last: ticket };
-                StoreOp::Close { file: FILE }
+                (Op::Close, Step::Writing { sync: Ticket(ticket.0 - 1), last: ticket })
             }
-            Step::Rename => {
-                self.step = Step::Renaming(ticket);
-                StoreOp::Rename { from: NAME_NEW, to: NAME }
-            }
+            Step::Rename => (Op::Rename, Step::Renaming(ticket)),
             _ => return None,
         };
+        self.step = next;
         self.next_ticket += 1;
         Some((ticket, op))
+    }
+
+    /// The effect as the driver sees it; its bytes are in `buf`, which is
+    /// longer than the file can be.
+    pub(super) fn store_op<'b>(&self, op: Op, buf: &'b mut [u8]) -> StoreOp<'b> {
+        match op {
+            Op::Load => StoreOp::Load { name: NAME, bytes_max: BYTES_MAX },
+            Op::Create => StoreOp::Create { file: FILE, name: NAME_NEW, reserve: 0 },
+            Op::Append => {
+                let len = self.text.len().min(buf.len());
+                buf[..len].copy_from_slice(&self.text[..len]);
+                StoreOp::Append { file: FILE, bytes: &buf[..len] }
+            }
+            Op::Sync => StoreOp::Sync { file: FILE },
+            Op::Close => StoreOp::Close { file: FILE },
+            Op::Rename => StoreOp::Rename { from: NAME_NEW, to: NAME },
+        }
     }
 
     pub(super) fn handle_loaded(&mut self, ticket: Ticket, bytes: &[u8]) -> Option<Kept> {

@@ -65,6 +65,8 @@ pub struct Client {
     pool: Pool,
     now: Instant,
     time_went_back: u64,
+    /// Something was done since the machines were last asked.
+    stirred: bool,
     stopping: bool,
 }
 
@@ -125,6 +127,7 @@ impl Client {
             pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
             now: Instant::ORIGIN,
             time_went_back: 0,
+            stirred: false,
             stopping: false,
             settings,
             limits,

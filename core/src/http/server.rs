@@ -1,10 +1,21 @@
 //! The server side of one connection.
 
+mod ending;
+mod receive;
+mod reply;
+#[cfg(test)]
+mod tests;
+
 use alloc::sync::Arc;
 use core::ops::Range;
 
-use super::Pool;
-use super::{BodyLength, Misuse, Reading, ResponseBody, ResponseHead, Settings, Version};
+use super::body::Incoming;
+use super::buffers::Outgoing;
+use super::fault::Refusal;
+use super::head::Head;
+use super::pace::Pace;
+use super::pending::Pending;
+use super::{Request, Settings};
 use crate::{Close, FileId, Instant};
 
 /// What a [`Server`] wants done, or tells.
@@ -53,206 +64,286 @@ pub enum Effect {
     Close(Close),
 }
 
-/// Why a connection was ended; the reason to count it under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Refusal {
-    /// Not HTTP as RFC 9112 defines it; 400.
-    Malformed,
-    /// The peer ended within a head or a body; 400.
-    Truncated,
-    /// A head, its number of fields or a trailer section over the limit; 431.
-    HeadTooLarge,
-    /// A target over the limit; 414.
-    TargetTooLong,
-    /// A body over the limit, in bytes or chunks; 413.
-    BodyTooLarge,
-    /// A method, transfer coding or version that is not served; 501 or 505.
-    Unsupported,
-    /// An expectation other than `100-continue`; 417.
-    Expectation,
-    /// A head that was not complete in time; 408.
-    SlowHead,
-    /// A body below the least rate; 408.
-    SlowBody,
-    /// A peer that did not take what was written to it; no answer.
-    SlowReader,
-    /// A peer that never spoke; no answer.
-    Silent,
-}
-
-/// A request's head, borrowed from its connection.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    text: &'a [u8],
-}
-
-impl<'a> Request<'a> {
-    /// The method, a token; methods are case-sensitive.
-    pub fn method(&self) -> &'a str {
-        ""
-    }
-    /// The target as it was sent.
-    pub fn target(&self) -> &'a str {
-        ""
-    }
-    /// The target's path, still percent-encoded: it begins with `/`, or is `*`.
-    pub fn path(&self) -> &'a str {
-        ""
-    }
-    /// What follows the first `?` of the target.
-    pub fn query(&self) -> Option<&'a str> {
-        None
-    }
-    /// The host that is asked for, with its port; from the target in absolute
-    /// form, else from `Host`.
-    pub fn host(&self) -> Option<&'a str> {
-        None
-    }
-    /// The version.
-    pub fn version(&self) -> Version {
-        Version::Http11
-    }
-    /// The header fields in the order they came.
-    pub fn headers(&self) -> Headers<'a> {
-        Headers { text: self.text }
-    }
-    /// The value of the first field of that name, in any case.
-    pub fn header(&self, _name: &str) -> Option<&'a [u8]> {
-        None
-    }
-    /// As [`header`](Self::header), if the value is ASCII text.
-    pub fn header_str(&self, _name: &str) -> Option<&'a str> {
-        None
-    }
-    /// How long the body is.
-    pub fn body(&self) -> BodyLength {
-        BodyLength::None
-    }
-    /// Whether the peer waits for a 100 before it sends the body.
-    pub fn expects_continue(&self) -> bool {
-        false
-    }
-    /// Whether the peer offers to go on with that protocol.
-    pub fn wants_upgrade(&self, _protocol: &str) -> bool {
-        false
-    }
-}
-
-/// The header fields of a head: names and values.
-#[derive(Clone, Debug)]
-pub struct Headers<'a> {
-    text: &'a [u8],
-}
-
-impl Headers<'_> {
-    pub(crate) fn empty() -> Self {
-        Headers { text: &[] }
-    }
-}
-
-impl<'a> Iterator for Headers<'a> {
-    type Item = (&'a str, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let _ = self.text;
-        None
-    }
-}
-
-/// One connection, seen from the server.
+/// One HTTP/1.1 connection, seen from the server.
+///
+/// # How to drive it
+///
+/// Facts go in by the `handle_*` methods, what the application wants by the
+/// commands ([`read_body`](Self::read_body), [`respond`](Self::respond), …).
+/// After every one of them, and after every [`poll_write`](Self::poll_write),
+/// call [`poll`](Self::poll) until it returns `None`. While
+/// [`wants_write`](Self::wants_write) says so and the connection is writable,
+/// call `poll_write`. [`poll_timeout`](Self::poll_timeout) may change with
+/// every call but those of `&self`.
+///
+/// One request is in hand at a time: from its `Request` to its `Finished` no
+/// byte of another is taken, so pipelined requests wait with the driver until
+/// `Resume`. A request may be answered before its body was read; what is left
+/// of the body is then read and dropped up to a limit, or the connection ends.
+///
+/// # What it holds
+///
+/// Buffers come from the pool that each call gets, and go back to it as soon
+/// as they are empty: an idle connection has none. The head of a request and
+/// what waits of its body share one until `respond`, the response has another.
+///
+/// # What it refuses
+///
+/// Everything that two readers could read differently: RFC 9112 where it says
+/// MUST, and where it leaves a choice, the stricter one. After any error in
+/// the framing the peer gets its answer with `Connection: close`, then
+/// [`Close::Finish`], and no byte after the error is read as a request.
+///
+/// ```
+/// use std::sync::Arc;
+/// use tautline_core::Instant;
+/// use tautline_core::collections::Pool;
+/// use tautline_core::http::{Effect, ResponseBody, ResponseHead, Server, Settings};
+///
+/// let (now, mut pool) = (Instant::ORIGIN, Pool::new(8, 16_384));
+/// let mut server = Server::new(now, &Arc::new(Settings::default()));
+/// let head = b"GET /healthz HTTP/1.1\r\nHost: relay\r\n\r\n";
+/// assert_eq!(server.handle_received(now, head, &mut pool), head.len());
+/// assert_eq!(server.poll(), Some(Effect::Request));
+/// assert_eq!(server.request().unwrap().path(), "/healthz");
+///
+/// let ok = ResponseHead { status: 200, headers: &[], close: false };
+/// server.respond(now, &ok, ResponseBody::Bytes(b"ok\n"), &mut pool).unwrap();
+/// let mut buf = [0; 1024];
+/// let len = server.poll_write(now, &mut buf, &mut pool);
+/// assert_eq!(&buf[..len], b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok\n");
+/// assert_eq!(server.poll(), Some(Effect::Finished { status: 200, aborted: false }));
+/// ```
 #[derive(Debug)]
 pub struct Server {
     settings: Arc<Settings>,
+    /// By when the peer has to send.
+    read: Pace,
+    /// By when the peer has to take.
+    write: Pace,
+    head: Head,
+    body: Incoming,
+    out: Outgoing,
+    transfer: Transfer,
+    requests: u32,
+    /// Bytes that the last `poll_write` handed out.
+    handed: u32,
+    /// Of the response under way.
+    status: u16,
+    pending: Pending,
+    refusal: Refusal,
+    phase: Phase,
+    reply: Reply,
+    /// A request was told of and is not finished.
+    told: bool,
+    /// The connection goes on after this response.
+    keep_alive: bool,
+    /// The driver keeps a tail.
+    blocked: bool,
+    /// Bytes were offered and not taken.
+    starved: bool,
+    /// The peer has ended its side.
+    ended: bool,
+    /// No request may follow the one in hand.
+    draining: bool,
+    /// Of the request in hand.
+    is_http10: bool,
+    is_head: bool,
+    expects_continue: bool,
+    offers_upgrade: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// No byte of a request has come.
+    Idle,
+    /// A head is coming.
+    Head,
+    /// A request is in hand, or its refusal is being written.
+    Exchange,
+    /// A 101 is being written.
+    Upgrading,
+    /// The connection is another protocol's.
+    Upgraded,
+    /// This side has ended, the peer's has not.
+    Lingering,
+    /// There is no connection.
+    Closed,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reply {
+    /// Not begun.
+    None,
+    /// Begun.
+    Writing,
+    /// Its last byte was handed out.
+    Done,
+}
+
+/// Bytes that do not pass through the buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transfer {
+    None,
+    /// The body goes to a file, the next byte to this offset.
+    Take {
+        sink: FileId,
+        offset: u64,
+    },
+    /// The rest of the response comes from a file.
+    File {
+        file: FileId,
+        start: u64,
+        left: u64,
+        sent: bool,
+    },
+    /// The rest of the response comes from the application.
+    Stream(Stream),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    /// So many bytes.
+    Known(u64),
+    /// In chunks.
+    Chunked,
+    /// Until the connection ends.
+    Raw,
 }
 
 impl Server {
-    /// A connection that was accepted just now.
-    pub fn new(_now: Instant, settings: &Arc<Settings>) -> Self {
+    /// A connection that was accepted just now. Its first head is due after
+    /// [`Timeouts::head`](super::Timeouts::head).
+    pub fn new(now: Instant, settings: &Arc<Settings>) -> Self {
+        let mut read = Pace::default();
+        read.arm(now + settings.timeouts().head);
         Self {
             settings: Arc::clone(settings),
+            read,
+            write: Pace::default(),
+            head: Head::default(),
+            body: Incoming::none(settings.limits()),
+            out: Outgoing::default(),
+            transfer: Transfer::None,
+            requests: 0,
+            handed: 0,
+            status: 0,
+            pending: Pending::NONE,
+            refusal: Refusal::Silent,
+            phase: Phase::Idle,
+            reply: Reply::None,
+            told: false,
+            keep_alive: true,
+            blocked: false,
+            starved: false,
+            ended: false,
+            draining: false,
+            is_http10: false,
+            is_head: false,
+            expects_continue: false,
+            offers_upgrade: false,
         }
     }
-    /// Offers bytes of the peer; returns how many were taken.
-    pub fn handle_received(&mut self, _now: Instant, _bytes: &[u8], _pool: &mut Pool) -> usize {
-        let _ = &self.settings;
-        0
-    }
-    /// The peer will send no more.
-    pub fn handle_eof(&mut self, _now: Instant, _pool: &mut Pool) {}
-    /// A write was cut short.
-    pub fn handle_blocked(&mut self, _now: Instant) {}
-    /// The connection can be written to again.
-    pub fn handle_writable(&mut self, _now: Instant) {}
-    /// So many bytes of a `Take` or `SendFile` were moved.
-    pub fn handle_moved(&mut self, _now: Instant, _bytes: u64, _pool: &mut Pool) {}
-    /// The connection is gone: gives its buffers back.
-    pub fn handle_closed(&mut self, _pool: &mut Pool) {}
-    /// When it wants `handle_timeout`.
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        None
-    }
-    /// Time has come to `now`.
-    pub fn handle_timeout(&mut self, _now: Instant, _pool: &mut Pool) {}
+
     /// The next effect.
     pub fn poll(&mut self) -> Option<Effect> {
+        let pending = &mut self.pending;
+        if pending.take(Pending::REFUSED) {
+            return Some(Effect::Refused(self.refusal));
+        }
+        if pending.take(Pending::FINISHED) {
+            let aborted = pending.take(Pending::ABORTED);
+            let status = self.status;
+            return Some(Effect::Finished { status, aborted });
+        }
+        if pending.take(Pending::HEAD) {
+            return Some(Effect::Request);
+        }
+        if pending.take(Pending::TAKE)
+            && let Transfer::Take { sink, offset } = self.transfer
+            && let Some(len) = self.body.next_take()
+        {
+            return Some(Effect::Take { sink, offset, len });
+        }
+        for (waiting, effect) in [
+            (Pending::BODY, Effect::Body),
+            (Pending::BODY_END, Effect::BodyEnd),
+            (Pending::PULL, Effect::Pull),
+            (Pending::UPGRADED, Effect::Upgraded),
+            (Pending::RESUME, Effect::Resume),
+            (Pending::FINISH, Effect::Close(Close::Finish)),
+            (Pending::ABORT, Effect::Close(Close::Abort)),
+        ] {
+            if pending.take(waiting) {
+                return Some(effect);
+            }
+        }
+        if !self.blocked
+            && self.pending.take(Pending::SEND_FILE)
+            && let Transfer::File {
+                file, start, left, ..
+            } = self.transfer
+        {
+            let range = start..start.saturating_add(left);
+            return Some(Effect::SendFile { file, range });
+        }
         None
     }
-    /// Whether `poll_write` has bytes.
+
+    /// When it wants [`handle_timeout`](Self::handle_timeout).
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match (self.read.deadline(), self.write.deadline()) {
+            (Some(read), Some(write)) => Some(read.min(write)),
+            (read, write) => read.or(write),
+        }
+    }
+
+    /// Whether no byte of a request has come since the last one was over.
+    pub fn is_idle(&self) -> bool {
+        self.phase == Phase::Idle
+    }
+
+    /// Whether the peer has ended its side. After an upgrade it is the new
+    /// protocol that has to know.
+    pub fn peer_has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Whether [`poll_write`](Self::poll_write) has bytes.
     pub fn wants_write(&self) -> bool {
-        false
+        !self.blocked && !self.out.is_empty()
     }
-    /// Fills `buf` with bytes to write; returns how many, 0 if there are none.
-    pub fn poll_write(&mut self, _now: Instant, _buf: &mut [u8], _pool: &mut Pool) -> usize {
-        0
-    }
-    /// The request that waits for an answer, until `respond` or `upgrade`.
+
+    /// The request that waits for an answer: from `Effect::Request` until
+    /// `respond` or `upgrade`, or until it is refused.
     pub fn request(&self) -> Option<Request<'_>> {
-        None
+        if self.is_waiting() {
+            Request::view(&self.head)
+        } else {
+            None
+        }
     }
-    /// Chooses how the body is read.
-    pub fn read_body(
-        &mut self,
-        _now: Instant,
-        _reading: Reading,
-        _pool: &mut Pool,
-    ) -> Result<(), Misuse> {
-        Ok(())
-    }
+
     /// What came of the body and was not consumed.
     pub fn body(&self) -> &[u8] {
-        &[]
+        if self.is_waiting() {
+            self.head.body()
+        } else {
+            &[]
+        }
     }
-    /// Drops what `body` shows, and makes room.
-    pub fn consume_body(&mut self, _now: Instant) {}
-    /// Answers the request.
-    pub fn respond(
-        &mut self,
-        _now: Instant,
-        _head: &ResponseHead<'_>,
-        _body: ResponseBody<'_>,
-        _pool: &mut Pool,
-    ) -> Result<(), Misuse> {
-        Ok(())
+
+    /// Whether a request waits for its response to be begun.
+    fn is_waiting(&self) -> bool {
+        self.told && self.phase == Phase::Exchange && self.reply == Reply::None
     }
-    /// Adds bytes to a streamed response; returns how many were taken.
-    pub fn stream(&mut self, _now: Instant, _bytes: &[u8], _pool: &mut Pool) -> usize {
-        0
+
+    /// Owes the driver a `Resume` if it has offered bytes in vain.
+    fn resume(&mut self) {
+        if core::mem::take(&mut self.starved) {
+            self.pending.set(Pending::RESUME);
+        }
     }
-    /// Ends a streamed response.
-    pub fn stream_end(&mut self, _now: Instant, _pool: &mut Pool) -> Result<(), Misuse> {
-        Ok(())
-    }
-    /// Grants the upgrade that the peer offered: 101.
-    pub fn upgrade(
-        &mut self,
-        _now: Instant,
-        _headers: &[(&str, &str)],
-        _pool: &mut Pool,
-    ) -> Result<(), Misuse> {
-        Ok(())
-    }
-    /// Ends the connection when the request under way is answered, or now.
-    pub fn drain(&mut self, _now: Instant, _pool: &mut Pool) {}
-    /// Ends the connection at once.
-    pub fn abort(&mut self, _pool: &mut Pool) {}
 }
+
+const _: () = assert!(size_of::<Server>() <= 192);

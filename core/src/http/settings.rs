@@ -113,11 +113,15 @@ pub struct Settings {
 impl Settings {
     /// Takes the figures and moves those that could not work to the nearest
     /// that do: durations to at least a millisecond, rates to at least a byte
-    /// a second, buffers to at least a kilobyte.
+    /// a second, buffers to between a kilobyte and a gigabyte.
     pub fn new(mut limits: Limits, mut timeouts: Timeouts) -> Self {
         limits.headers_max = limits.headers_max.min(HEADERS_CAP);
-        limits.body_buffer_bytes_max = limits.body_buffer_bytes_max.max(1_024);
-        limits.response_bytes_max = limits.response_bytes_max.max(1_024);
+        for bytes_max in [
+            &mut limits.body_buffer_bytes_max,
+            &mut limits.response_bytes_max,
+        ] {
+            *bytes_max = (*bytes_max).clamp(1_024, 1 << 30);
+        }
         for duration in [
             &mut timeouts.head,
             &mut timeouts.idle,

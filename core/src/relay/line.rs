@@ -4,7 +4,8 @@ use arrayvec::ArrayVec;
 
 use crate::collections::Pool;
 use crate::notify::Notifier;
-use crate::wire::frame::{self, Deframer};
+use crate::wire::BufferTooSmall;
+use crate::wire::frame::Deframer;
 use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
 use crate::{Instant, Key, NotificationId};
 
@@ -192,7 +193,7 @@ impl Line {
                 len += written;
                 true
             }
-            Err(frame::BufferTooSmall { .. }) => false,
+            Err(BufferTooSmall { .. }) => false,
         };
         let owed = &mut self.owed;
         if owed.hello {

@@ -68,13 +68,16 @@ impl Relay {
             Effect::BodyEnd => self.handle_body(conn),
             Effect::Pull => self.tell(conn, |request| Event::ResponsePull { request }),
             Effect::Finished { status, aborted } => {
-                if let Some(http) = self.http_of(conn) {
+                // The route of an upgrade is needed when the 101 is written.
+                if let Some(http) = self.http_of(conn)
+                    && status != 101
+                {
                     let route = core::mem::replace(&mut http.route, Route::Idle);
                     self.request_over(route, status, aborted);
                 }
             }
             Effect::Upgraded => self.handle_upgraded(conn),
-            Effect::Refused(why) => self.stats.http_refused.count(why.name()),
+            Effect::Refused(why) => self.stats.http_refused.count(why.as_str()),
             Effect::Take { sink, offset, len } => {
                 return Some(Output::Take { conn, sink, offset, len });
             }
@@ -229,8 +232,7 @@ impl Relay {
         let Some(conn) = self.conns.get_mut(id.key()) else { return };
         let Role::Http(http) = &mut conn.role else { return };
         let after = http.server.request().and_then(|request| after_of(&request)).unwrap_or(sent);
-        let asked = http.server.request().is_some_and(|request| request.wants_upgrade(UPGRADE));
-        if asked && http.server.upgrade(now, &[], &mut self.pool).is_ok() {
+        if http.server.upgrade(now, &[("Upgrade", UPGRADE)], &mut self.pool).is_ok() {
             http.route = Route::Connect { client, after };
         } else {
             self.answer(
@@ -389,7 +391,6 @@ impl Relay {
                     Ok(Some(ToRelay::Pong(_))) => continue,
                     Ok(Some(ToRelay::Reply(reply))) => {
                         let notification = reply.notification;
-                        line.owe_taken(notification);
                         let client = line.client;
                         let Some(name) = self.registry.get(client).map(|record| record.id) else {
                             continue;
@@ -400,6 +401,10 @@ impl Relay {
                             notification,
                             reply.payload,
                         );
+                        // Without room, the client keeps it for another time.
+                        if taken != Err(ReplyRefusal::Full) {
+                            line.owe_taken(notification);
+                        }
                         self.reply_judged(name, notification, taken);
                         continue;
                     }

@@ -19,15 +19,13 @@ impl Tally {
 
     /// Counts `more` of the reason.
     pub fn add(&mut self, reason: &'static str, more: u64) {
-        let known = self.counts.iter_mut().find(|(known, _)| *known == reason);
+        let known = self.counts.iter().position(|(known, _)| *known == reason);
+        let room = self.counts.len() + 1 < REASONS_MAX || reason == OTHER;
         match known {
-            Some((_, count)) => *count += more,
-            None if self.counts.len() + 1 < REASONS_MAX => self.counts.push((reason, more)),
-            None if reason != OTHER => self.add(OTHER, more),
-            None => {
-                // The last place is kept for this.
-                let _ = self.counts.try_push((OTHER, more));
-            }
+            Some(place) => self.counts[place].1 += more,
+            // The last place is kept for `OTHER`.
+            None if room => self.counts.push((reason, more)),
+            None => self.add(OTHER, more),
         }
     }
 

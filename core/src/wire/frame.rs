@@ -52,6 +52,17 @@ pub enum FrameError {
     Checksum,
 }
 
+impl FrameError {
+    /// The reason in one word, to count it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::TooLong => "frame_too_long",
+            Self::Reserved => "frame_reserved",
+            Self::Checksum => "frame_checksum",
+        }
+    }
+}
+
 /// The header of a frame whose body is known, fit to write the frame in parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {

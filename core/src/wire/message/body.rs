@@ -100,6 +100,19 @@ pub enum ByeReason {
 }
 
 impl ByeReason {
+    /// The reason in words, for logs and counters.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::ShuttingDown => "shutting down",
+            Self::Replaced => "replaced",
+            Self::Idle => "idle",
+            Self::ProtocolError => "protocol error",
+            Self::Refused => "refused",
+            Self::Overloaded => "overloaded",
+            Self::Other(_) => "other",
+        }
+    }
+
     pub(super) const fn from_code(code: u8) -> Self {
         match code {
             1 => Self::ShuttingDown,

@@ -61,6 +61,16 @@ pub enum MessageError {
     Direction,
 }
 
+impl MessageError {
+    /// The reason in one word, to count it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "message_truncated",
+            Self::Direction => "message_direction",
+        }
+    }
+}
+
 impl From<Truncated> for MessageError {
     fn from(_: Truncated) -> Self {
         Self::Truncated
