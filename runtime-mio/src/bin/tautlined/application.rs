@@ -35,7 +35,9 @@ impl Application<Relay> for Daemon {
 
 fn log(relay: &Relay, event: &Event) {
     match *event {
-        Event::RequestOver { status, aborted, .. } => {
+        Event::RequestOver {
+            status, aborted, ..
+        } => {
             tracing::debug!(status, aborted, "request over");
         }
         Event::Registered { client, new } => {
@@ -52,10 +54,17 @@ fn log(relay: &Relay, event: &Event) {
         Event::Disconnected { client, why, .. } => {
             tracing::info!(%client, why, "persistent connection gone");
         }
-        Event::Replied { notification, client } => {
+        Event::Replied {
+            notification,
+            client,
+        } => {
             tracing::info!(%notification, %client, "reply taken");
         }
-        Event::ReplyRefused { notification, client, why } => {
+        Event::ReplyRefused {
+            notification,
+            client,
+            why,
+        } => {
             tracing::warn!(%notification, %client, reason = why.name(), "reply refused: {why}");
         }
         Event::Expired(status) => {

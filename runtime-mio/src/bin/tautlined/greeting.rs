@@ -44,7 +44,10 @@ mod tests {
     fn the_first_line_is_an_address_that_can_be_opened() {
         let base = base("0.0.0.0:52311".parse().unwrap(), false);
         let text = text(&base, "abc");
-        assert_eq!(text.lines().next(), Some("http://127.0.0.1:52311/#token=abc"));
+        assert_eq!(
+            text.lines().next(),
+            Some("http://127.0.0.1:52311/#token=abc")
+        );
         assert!(text.contains("tautline agent --relay http://127.0.0.1:52311\n"));
     }
 

@@ -46,7 +46,10 @@ fn secret(path: &Path) -> io::Result<[u8; 32]> {
         tracing::warn!(path = %path.display(), "others than the owner may read this secret; use mode 0600");
     }
     decode(text.trim_ascii()).ok_or_else(|| {
-        let text = format!("{}: not 64 hexadecimal digits; remove it to get a new one", path.display());
+        let text = format!(
+            "{}: not 64 hexadecimal digits; remove it to get a new one",
+            path.display()
+        );
         io::Error::new(ErrorKind::InvalidData, text)
     })
 }

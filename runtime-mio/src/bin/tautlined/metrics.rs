@@ -31,60 +31,205 @@ pub(crate) fn encode(relay: &Stats, driver: &Statistics) -> Result<String, fmt::
 fn add_relay(registry: &mut Registry, relay: &Stats) {
     for (name, help, value) in [
         ("clients", "Registered clients", relay.clients),
-        ("persistent_connections", "Persistent connections of clients", relay.lines),
-        ("notifications_alive", "Notifications that have not expired", relay.notifications_alive),
-        ("notification_bytes", "Bytes of payloads and replies that are kept", relay.notification_bytes),
+        (
+            "persistent_connections",
+            "Persistent connections of clients",
+            relay.lines,
+        ),
+        (
+            "notifications_alive",
+            "Notifications that have not expired",
+            relay.notifications_alive,
+        ),
+        (
+            "notification_bytes",
+            "Bytes of payloads and replies that are kept",
+            relay.notification_bytes,
+        ),
         ("replies_kept", "Replies that are kept", relay.replies_kept),
-        ("requests_open", "Requests that wait for an answer", relay.requests_open),
+        (
+            "requests_open",
+            "Requests that wait for an answer",
+            relay.requests_open,
+        ),
     ] {
         gauge(registry, name, help, value);
     }
     for (name, help, value) in [
-        ("registrations", "Registrations that were admitted", relay.registrations),
-        ("notifications", "Notifications that were made", relay.notifications),
+        (
+            "registrations",
+            "Registrations that were admitted",
+            relay.registrations,
+        ),
+        (
+            "notifications",
+            "Notifications that were made",
+            relay.notifications,
+        ),
         ("replies", "Replies that were taken", relay.replies),
-        ("stale_inputs", "Facts about connections that were gone", relay.stale_inputs),
-        ("time_went_back", "Times that the clock went backwards", relay.time_went_back),
+        (
+            "stale_inputs",
+            "Facts about connections that were gone",
+            relay.stale_inputs,
+        ),
+        (
+            "time_went_back",
+            "Times that the clock went backwards",
+            relay.time_went_back,
+        ),
     ] {
         counter(registry, name, help, value);
     }
     for (name, help, label, tally) in [
-        ("accepts_refused", "Connections that the relay did not take", "reason", &relay.accepts_refused),
-        ("http_refused", "HTTP connections that were ended for their peer's doing", "reason", &relay.http_refused),
-        ("lines_refused", "Persistent connections that were ended for their peer's doing", "reason", &relay.lines_refused),
-        ("requests", "Requests of the protocol", "path", &relay.requests),
-        ("registrations_refused", "Registrations and proofs that were refused", "reason", &relay.registrations_refused),
-        ("sent", "Notifications that were written to a client", "way", &relay.sent),
-        ("replies_refused", "Replies that were not taken", "reason", &relay.replies_refused),
-        ("protocol_datagrams_dropped", "Datagrams that the relay dropped", "reason", &relay.datagrams_dropped),
+        (
+            "accepts_refused",
+            "Connections that the relay did not take",
+            "reason",
+            &relay.accepts_refused,
+        ),
+        (
+            "http_refused",
+            "HTTP connections that were ended for their peer's doing",
+            "reason",
+            &relay.http_refused,
+        ),
+        (
+            "lines_refused",
+            "Persistent connections that were ended for their peer's doing",
+            "reason",
+            &relay.lines_refused,
+        ),
+        (
+            "requests",
+            "Requests of the protocol",
+            "path",
+            &relay.requests,
+        ),
+        (
+            "registrations_refused",
+            "Registrations and proofs that were refused",
+            "reason",
+            &relay.registrations_refused,
+        ),
+        (
+            "sent",
+            "Notifications that were written to a client",
+            "way",
+            &relay.sent,
+        ),
+        (
+            "replies_refused",
+            "Replies that were not taken",
+            "reason",
+            &relay.replies_refused,
+        ),
+        (
+            "protocol_datagrams_dropped",
+            "Datagrams that the relay dropped",
+            "reason",
+            &relay.datagrams_dropped,
+        ),
     ] {
         tallied(registry, name, help, label, tally);
     }
 }
 
 fn add_driver(registry: &mut Registry, driver: &Statistics) {
-    gauge(registry, "connections", "TCP connections", driver.connections);
+    gauge(
+        registry,
+        "connections",
+        "TCP connections",
+        driver.connections,
+    );
     let refused = &driver.refused;
     for (name, help, value) in [
-        ("accepted", "TCP connections that were accepted", driver.accepted),
+        (
+            "accepted",
+            "TCP connections that were accepted",
+            driver.accepted,
+        ),
         ("closed", "TCP connections that ended", driver.closed),
-        ("refused_full", "Connections refused because the relay was full", refused.full),
-        ("refused_draining", "Connections refused because the relay was shutting down", refused.draining),
-        ("refused_proxy_not_believed", "Connections ended for a PROXY header that is not believed", refused.proxy_not_believed),
-        ("refused_proxy_malformed", "Connections ended for a malformed PROXY header", refused.proxy_malformed),
-        ("refused_tls_not_configured", "Connections ended for TLS without a certificate", refused.tls_not_configured),
-        ("accept_pauses_exhausted", "Pauses of accepting for lack of descriptors or memory", driver.accept_pauses_exhausted),
-        ("accept_pauses_full", "Pauses of accepting because the relay was full", driver.accept_pauses_full),
-        ("received_bytes", "Plaintext bytes read from connections", driver.bytes_received),
-        ("written_bytes", "Plaintext bytes written to connections", driver.bytes_sent),
-        ("writes_blocked", "Writes that the network cut short", driver.blocked),
-        ("reads_paused", "Reads that were not taken whole", driver.paused),
-        ("tls_established", "TLS handshakes that were completed", driver.tls_established),
-        ("tls_failed", "TLS handshakes and sessions that failed", driver.tls_failed),
-        ("datagrams_received", "Datagrams received", driver.datagrams_received),
+        (
+            "refused_full",
+            "Connections refused because the relay was full",
+            refused.full,
+        ),
+        (
+            "refused_draining",
+            "Connections refused because the relay was shutting down",
+            refused.draining,
+        ),
+        (
+            "refused_proxy_not_believed",
+            "Connections ended for a PROXY header that is not believed",
+            refused.proxy_not_believed,
+        ),
+        (
+            "refused_proxy_malformed",
+            "Connections ended for a malformed PROXY header",
+            refused.proxy_malformed,
+        ),
+        (
+            "refused_tls_not_configured",
+            "Connections ended for TLS without a certificate",
+            refused.tls_not_configured,
+        ),
+        (
+            "accept_pauses_exhausted",
+            "Pauses of accepting for lack of descriptors or memory",
+            driver.accept_pauses_exhausted,
+        ),
+        (
+            "accept_pauses_full",
+            "Pauses of accepting because the relay was full",
+            driver.accept_pauses_full,
+        ),
+        (
+            "received_bytes",
+            "Plaintext bytes read from connections",
+            driver.bytes_received,
+        ),
+        (
+            "written_bytes",
+            "Plaintext bytes written to connections",
+            driver.bytes_sent,
+        ),
+        (
+            "writes_blocked",
+            "Writes that the network cut short",
+            driver.blocked,
+        ),
+        (
+            "reads_paused",
+            "Reads that were not taken whole",
+            driver.paused,
+        ),
+        (
+            "tls_established",
+            "TLS handshakes that were completed",
+            driver.tls_established,
+        ),
+        (
+            "tls_failed",
+            "TLS handshakes and sessions that failed",
+            driver.tls_failed,
+        ),
+        (
+            "datagrams_received",
+            "Datagrams received",
+            driver.datagrams_received,
+        ),
         ("datagrams_sent", "Datagrams sent", driver.datagrams_sent),
-        ("datagrams_dropped", "Datagrams that could not be sent", driver.datagrams_dropped),
-        ("storage_effects", "Operations of the storage thread", driver.storage_effects),
+        (
+            "datagrams_dropped",
+            "Datagrams that could not be sent",
+            driver.datagrams_dropped,
+        ),
+        (
+            "storage_effects",
+            "Operations of the storage thread",
+            driver.storage_effects,
+        ),
         ("loop_turns", "Turns of the event loop", driver.turns),
     ] {
         counter(registry, name, help, value);
@@ -131,7 +276,10 @@ mod tests {
         ] {
             assert!(text.lines().any(|each| each == line), "{line}\n{text}");
         }
-        let mut types: Vec<_> = text.lines().filter(|line| line.starts_with("# TYPE")).collect();
+        let mut types: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .collect();
         let count = types.len();
         types.sort_unstable();
         types.dedup();

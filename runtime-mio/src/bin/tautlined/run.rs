@@ -11,7 +11,11 @@ use crate::start::{self, Started};
 ///
 /// # Errors
 /// The event loop failed.
-pub(crate) fn run(mut started: Started, sources: &Sources, mut settings: Settings) -> Result<(), String> {
+pub(crate) fn run(
+    mut started: Started,
+    sources: &Sources,
+    mut settings: Settings,
+) -> Result<(), String> {
     let mut drain_ends: Option<Instant> = None;
     loop {
         let patience = drain_ends.map(|ends| ends.saturating_duration_since(Instant::now()));
@@ -64,7 +68,11 @@ fn signals_of(started: &mut Started) -> Vec<Signal> {
 fn drain(started: &mut Started, settings: &Settings) -> Instant {
     let limit = settings.shutdown.drain_limit();
     let connections = started.driver.statistics().connections;
-    tracing::info!(connections, limit_ms = settings.shutdown.drain_limit_ms, "shutting down");
+    tracing::info!(
+        connections,
+        limit_ms = settings.shutdown.drain_limit_ms,
+        "shutting down"
+    );
     started.driver.stop_listening();
     started.driver.command(|relay, now| relay.drain(now));
     Instant::now() + limit

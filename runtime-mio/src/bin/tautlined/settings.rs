@@ -249,10 +249,16 @@ impl Settings {
 
 impl Layers for Settings {
     fn check(&self, checks: &mut Checks) {
-        checks.require("listen.addresses", !self.listen.addresses.is_empty(), || {
-            "is empty, but the relay must listen somewhere".into()
-        });
-        let exposed = self.listen.addresses.iter().find(|each| !each.ip().is_loopback());
+        checks.require(
+            "listen.addresses",
+            !self.listen.addresses.is_empty(),
+            || "is empty, but the relay must listen somewhere".into(),
+        );
+        let exposed = self
+            .listen
+            .addresses
+            .iter()
+            .find(|each| !each.ip().is_loopback());
         if let Some(address) = exposed {
             let safe = self.has_tls() || self.listen.secrets_over_plaintext;
             checks.require("listen.addresses", safe, || {
@@ -263,26 +269,54 @@ impl Layers for Settings {
             });
         }
         let both = self.tls.certificate.is_some() == self.tls.key.is_some();
-        let lone = if self.tls.key.is_some() { "tls.key" } else { "tls.certificate" };
-        checks.require(lone, both, || "needs its other half: tls.certificate and tls.key".into());
+        let lone = if self.tls.key.is_some() {
+            "tls.key"
+        } else {
+            "tls.certificate"
+        };
+        checks.require(lone, both, || {
+            "needs its other half: tls.certificate and tls.key".into()
+        });
         for text in &self.proxy.believed {
             if let Err(error) = text.parse::<Network>() {
-                checks.require("proxy.believed", false, || format!("has a wrong entry: {error}"));
+                checks.require("proxy.believed", false, || {
+                    format!("has a wrong entry: {error}")
+                });
             }
         }
         if let Err(error) = self.log.format.parse::<Format>() {
             checks.require("log.format", false, || format!("is wrong: {error}"));
         }
-        checks.range("registration.period_s", &self.registration.period_s, 60..=4_000_000);
+        checks.range(
+            "registration.period_s",
+            &self.registration.period_s,
+            60..=4_000_000,
+        );
         checks.range(
             "registration.missed_periods_max",
             &self.registration.missed_periods_max,
             1..=1_000,
         );
-        checks.range("limits.connections_max", &self.limits.connections_max, 10..=4_000_000);
-        checks.range("limits.clients_max", &self.limits.clients_max, 1..=16_000_000);
-        checks.range("shutdown.drain_limit_ms", &self.shutdown.drain_limit_ms, 0..=3_600_000);
-        checks.range("shutdown.return_window_ms", &self.shutdown.return_window_ms, 0..=3_600_000);
+        checks.range(
+            "limits.connections_max",
+            &self.limits.connections_max,
+            10..=4_000_000,
+        );
+        checks.range(
+            "limits.clients_max",
+            &self.limits.clients_max,
+            1..=16_000_000,
+        );
+        checks.range(
+            "shutdown.drain_limit_ms",
+            &self.shutdown.drain_limit_ms,
+            0..=3_600_000,
+        );
+        checks.range(
+            "shutdown.return_window_ms",
+            &self.shutdown.return_window_ms,
+            0..=3_600_000,
+        );
     }
 }
 
@@ -303,7 +337,13 @@ mod tests {
     fn without_any_setting_it_serves_this_machine_alone() {
         let settings = load(&[], &[]).unwrap();
         assert_eq!(settings, Settings::default());
-        assert!(settings.listen.addresses.iter().all(|each| each.ip().is_loopback()));
+        assert!(
+            settings
+                .listen
+                .addresses
+                .iter()
+                .all(|each| each.ip().is_loopback())
+        );
     }
 
     #[test]
@@ -312,9 +352,17 @@ mod tests {
             ("TAUTLINE_LISTEN_ADDRESSES", "[\"127.0.0.1:1\"]"),
             ("TAUTLINE_LOG_LEVEL", "debug"),
         ];
-        let settings = load(&["--listen", "127.0.0.1:2", "--listen", "[::1]:2"], &variables);
+        let settings = load(
+            &["--listen", "127.0.0.1:2", "--listen", "[::1]:2"],
+            &variables,
+        );
         let settings = settings.unwrap();
-        let texts: Vec<_> = settings.listen.addresses.iter().map(ToString::to_string).collect();
+        let texts: Vec<_> = settings
+            .listen
+            .addresses
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(texts, ["127.0.0.1:2", "[::1]:2"]);
         assert_eq!(settings.log.level, "debug");
     }
@@ -322,8 +370,14 @@ mod tests {
     #[test]
     fn an_address_beyond_this_machine_needs_a_decision() {
         let error = load(&["--listen", "0.0.0.0:52311"], &[]).unwrap_err();
-        assert!(error.contains("--listen: listen.addresses has 0.0.0.0:52311"), "{error}");
-        assert!(error.contains("listen.secrets_over_plaintext = true"), "{error}");
+        assert!(
+            error.contains("--listen: listen.addresses has 0.0.0.0:52311"),
+            "{error}"
+        );
+        assert!(
+            error.contains("listen.secrets_over_plaintext = true"),
+            "{error}"
+        );
         let decided = [("TAUTLINE_LISTEN_SECRETS_OVER_PLAINTEXT", "true")];
         assert!(load(&["--listen", "0.0.0.0:52311"], &decided).is_ok());
     }
@@ -332,10 +386,22 @@ mod tests {
     fn what_does_not_fit_names_its_key() {
         for (variable, value, key) in [
             ("TAUTLINE_TLS_KEY", "key.pem", "tls.key"),
-            ("TAUTLINE_PROXY_BELIEVED", "[\"10.0.0.0/99\"]", "proxy.believed"),
+            (
+                "TAUTLINE_PROXY_BELIEVED",
+                "[\"10.0.0.0/99\"]",
+                "proxy.believed",
+            ),
             ("TAUTLINE_LOG_FORMAT", "xml", "log.format"),
-            ("TAUTLINE_REGISTRATION_PERIOD_S", "0", "registration.period_s"),
-            ("TAUTLINE_LIMITS_CONNECTIONS_MAX", "many", "limits.connections_max"),
+            (
+                "TAUTLINE_REGISTRATION_PERIOD_S",
+                "0",
+                "registration.period_s",
+            ),
+            (
+                "TAUTLINE_LIMITS_CONNECTIONS_MAX",
+                "many",
+                "limits.connections_max",
+            ),
         ] {
             let error = load(&[], &[(variable, value)]).unwrap_err();
             assert!(error.contains(variable) && error.contains(key), "{error}");

@@ -50,7 +50,10 @@ pub(crate) fn configuration(sources: &Sources) -> Result<(Settings, Option<Serve
 ///
 /// # Errors
 /// One line that names what is in the way, and what to do.
-pub(crate) fn start(settings: &Settings, accept_tls: Option<ServerConfig>) -> Result<Started, String> {
+pub(crate) fn start(
+    settings: &Settings,
+    accept_tls: Option<ServerConfig>,
+) -> Result<Started, String> {
     let clock = Clock::start();
     let dir = data_dir(settings)?;
     let in_the_way = |error: io::Error| {
@@ -99,9 +102,13 @@ pub(crate) fn start(settings: &Settings, accept_tls: Option<ServerConfig>) -> Re
 }
 
 fn data_dir(settings: &Settings) -> Result<PathBuf, String> {
-    settings.data_dir.clone().or_else(data_dir::default).ok_or_else(|| {
-        "there is no place for the relay's data: set data_dir (--data-dir)".to_owned()
-    })
+    settings
+        .data_dir
+        .clone()
+        .or_else(data_dir::default)
+        .ok_or_else(|| {
+            "there is no place for the relay's data: set data_dir (--data-dir)".to_owned()
+        })
 }
 
 fn relay(settings: &Settings, identity: &Identity) -> Result<Relay, String> {

@@ -30,10 +30,22 @@ pub(super) fn add(registry: &mut Registry) {
         }
     };
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    gauge("process_resident_memory_bytes", "Resident memory", kibibytes(&status, "VmRSS:"));
-    gauge("process_virtual_memory_bytes", "Virtual memory", kibibytes(&status, "VmSize:"));
+    gauge(
+        "process_resident_memory_bytes",
+        "Resident memory",
+        kibibytes(&status, "VmRSS:"),
+    );
+    gauge(
+        "process_virtual_memory_bytes",
+        "Virtual memory",
+        kibibytes(&status, "VmSize:"),
+    );
     gauge("process_open_fds", "Open descriptors", open_descriptors());
-    gauge("process_max_fds", "Descriptors that may be open", crate::descriptors::limit());
+    gauge(
+        "process_max_fds",
+        "Descriptors that may be open",
+        crate::descriptors::limit(),
+    );
     if let Some(seconds) = cpu_seconds() {
         let help = "Processor time, user and system";
         registry.register("process_cpu_seconds", help, ConstCounter::new(seconds));
@@ -88,7 +100,10 @@ mod tests {
             "process_cpu_seconds_total",
             "process_start_time_seconds",
         ] {
-            assert!(text.lines().any(|line| line.starts_with(name)), "{name}\n{text}");
+            assert!(
+                text.lines().any(|line| line.starts_with(name)),
+                "{name}\n{text}"
+            );
         }
     }
 }

@@ -226,7 +226,12 @@ mod tests {
     fn numbers_of_a_query_are_digits_alone() {
         assert_eq!(number(Some("after=7&limit=2"), "limit").ok(), Some(Some(2)));
         assert_eq!(number(Some("after=7"), "limit").ok(), Some(None));
-        for query in ["limit=", "limit=+2", "limit=-1", "limit=99999999999999999999"] {
+        for query in [
+            "limit=",
+            "limit=+2",
+            "limit=-1",
+            "limit=99999999999999999999",
+        ] {
             assert!(number(Some(query), "limit").is_err(), "{query}");
         }
     }

@@ -150,9 +150,10 @@ fn try_create(now: Instant, relay: &mut Relay, body: &[u8]) -> Result<Notificati
 
 fn target(target: &AskTarget) -> Result<To, Answer> {
     match (&target.client, target.all) {
-        (Some(client), None) => client.parse().map(To::Client).map_err(|_| {
-            Answer::problem(400, "target.client has to be 32 hexadecimal digits.")
-        }),
+        (Some(client), None) => client
+            .parse()
+            .map(To::Client)
+            .map_err(|_| Answer::problem(400, "target.client has to be 32 hexadecimal digits.")),
         (None, Some(true)) => Ok(To::All),
         _ => Err(Answer::problem(
             400,
@@ -204,8 +205,14 @@ mod tests {
             target(&ask.target).ok()?;
             payload(&ask).ok().map(Cow::into_owned)
         };
-        assert_eq!(ask("{\"target\":{\"all\":true},\"payload\":\"a\\u0041\"}"), Some(b"aA".to_vec()));
-        assert_eq!(ask("{\"target\":{\"all\":true},\"payload_base64\":\"/wA=\"}"), Some(vec![255, 0]));
+        assert_eq!(
+            ask("{\"target\":{\"all\":true},\"payload\":\"a\\u0041\"}"),
+            Some(b"aA".to_vec())
+        );
+        assert_eq!(
+            ask("{\"target\":{\"all\":true},\"payload_base64\":\"/wA=\"}"),
+            Some(vec![255, 0])
+        );
         for text in [
             "{\"target\":{\"all\":true}}",
             "{\"target\":{\"all\":false},\"payload\":\"\"}",

@@ -32,7 +32,11 @@ pub(super) fn show(operator: &Operator, now: Instant, relay: &Relay) -> Answer {
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         incarnation: relay.incarnation().0,
-        state: if relay.is_draining() { "draining" } else { "serving" },
+        state: if relay.is_draining() {
+            "draining"
+        } else {
+            "serving"
+        },
         uptime_s: now.saturating_since(operator.started).as_secs(),
         clients: stats.clients,
         connections: stats.connections,
