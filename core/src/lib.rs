@@ -13,7 +13,6 @@ pub mod collections;
 pub mod http;
 pub mod id;
 pub mod input;
-pub mod limits;
 pub mod machine;
 pub mod notify;
 pub mod output;
@@ -28,7 +27,6 @@ pub use id::{
     ClientId, ConnId, FileId, Incarnation, Key, NotificationId, ParseIdError, RequestId, Ticket,
 };
 pub use input::{CloseReason, ConnectError, Input, StoreError};
-pub use limits::Limits;
 pub use machine::{AcceptError, Endpoint, Machine};
 pub use output::{Close, Deadline, OUTPUT_BUF_MIN, Output, StoreOp};
 pub use random::Random;

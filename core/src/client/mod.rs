@@ -1,1 +1,239 @@
-//! client
+//! The client: the endpoint that keeps a line to its relay.
+//!
+//! A [`Client`] loads its identity, registers, opens its persistent connection
+//! when the relay grants one, hands notifications to the application and
+//! brings the replies back. Requests travel over one HTTP connection that is
+//! closed when nothing is left to ask; notifications come over the persistent
+//! connection, or out of the inbox.
+//!
+//! Where to look: the door in and the door out in `drive.rs`, what is asked of
+//! the relay in `asking.rs`, the persistent connection in `line.rs`, the file
+//! that holds the identity in `identity.rs`.
+
+mod asking;
+mod drive;
+mod event;
+mod identity;
+mod line;
+mod settings;
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+pub use event::{Event, Failure};
+pub use settings::{Limits, RelayAddress, Settings};
+
+use crate::collections::{Pool, Slab};
+use crate::notify::{Handle, Mailbox, ReplyMisuse};
+use crate::pcc::Pcc;
+use crate::registration::Registrar;
+use crate::wire::message::ByeReason;
+use crate::wire::proof::SessionKey;
+use crate::{
+    ClientId, Close, Incarnation, Instant, Key, NotificationId, Random, http,
+};
+use asking::{Admitted, Asking};
+use identity::Keeper;
+use line::Line;
+
+/// Connections at a time: one to ask on, the persistent one, and those of
+/// both that are on their way out.
+const CONNECTIONS_MAX: u32 = 8;
+
+/// The sans-IO client. [The crate's front page](crate) shows how to drive it.
+pub struct Client {
+    settings: Settings,
+    limits: Limits,
+    http: Arc<http::Settings>,
+    keeper: Keeper,
+    registrar: Registrar,
+    pcc: Pcc,
+    mailbox: Mailbox,
+    session: Option<Session>,
+    asking: Asking,
+    /// The number of a registration is on its way to the disk.
+    numbering: bool,
+    admitted: Option<Admitted>,
+    conns: Slab<Conn>,
+    control: Option<Key>,
+    line: Option<Key>,
+    /// When something was last heard from the relay that could be a
+    /// notification.
+    heard_at: Instant,
+    events: VecDeque<Event>,
+    pool: Pool,
+    now: Instant,
+    time_went_back: u64,
+    /// Something was done since the machines were last asked.
+    stirred: bool,
+    stopping: bool,
+}
+
+/// What a registration left behind.
+#[derive(Debug)]
+struct Session {
+    key: SessionKey,
+    incarnation: Incarnation,
+    counter: u64,
+}
+
+/// A connection of the client.
+struct Conn {
+    stage: Stage,
+    blocked: bool,
+    resume: bool,
+    deadline: Option<Instant>,
+}
+
+enum Stage {
+    /// The driver is to be told to open it.
+    Wanted,
+    /// It is being opened.
+    Opening,
+    /// It speaks HTTP.
+    Http(Box<http::Client>),
+    /// It carries frames.
+    Line(Line),
+    /// The driver is to be told to end it.
+    Ending(Close),
+    /// Ended in order; aborted at the deadline.
+    Lingering,
+    /// Only `Closed` is waited for.
+    Ended,
+}
+
+impl Client {
+    /// A client that runs on `seed`, 32 random bytes. It begins to work with
+    /// the first input.
+    pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
+        let mut random = Random::from_seed(seed);
+        let mut fork = || Random::from_seed(random.bytes());
+        Self {
+            http: Arc::new(http::Settings::new(limits.http.clone(), settings.http.clone())),
+            keeper: Keeper::new(),
+            registrar: Registrar::new(settings.registrar.clone(), fork()),
+            pcc: Pcc::new(settings.pcc.clone()),
+            mailbox: Mailbox::new(limits.mailbox.clone(), fork()),
+            session: None,
+            asking: Asking::default(),
+            numbering: false,
+            admitted: None,
+            conns: Slab::new(CONNECTIONS_MAX),
+            control: None,
+            line: None,
+            heard_at: Instant::ORIGIN,
+            events: VecDeque::with_capacity(limits.events_max),
+            pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
+            now: Instant::ORIGIN,
+            time_went_back: 0,
+            stirred: false,
+            stopping: false,
+            settings,
+            limits,
+        }
+    }
+
+    /// The client's identity, once a relay has given one.
+    pub fn id(&self) -> Option<ClientId> {
+        self.keeper.identity().map(|(id, _)| id)
+    }
+
+    /// Whether the persistent connection is open.
+    pub fn is_connected(&self) -> bool {
+        self.pcc.state() == crate::pcc::State::Open
+    }
+
+    /// A notification that the application has to handle: its number and
+    /// payload.
+    pub fn notification(&self, notification: Handle) -> Option<(NotificationId, &[u8])> {
+        self.mailbox.get(notification)
+    }
+
+    /// Replies to a notification. The reply leaves within the window that the
+    /// relay stated, and is sent until the relay took it or the notification's
+    /// lifetime is over.
+    ///
+    /// # Errors
+    /// [`ReplyMisuse`]; nothing is changed then.
+    pub fn reply(
+        &mut self,
+        now: Instant,
+        notification: Handle,
+        payload: &[u8],
+    ) -> Result<(), ReplyMisuse> {
+        self.advance(now);
+        self.mailbox.reply(self.now, notification, payload)?;
+        self.resume_line();
+        Ok(())
+    }
+
+    /// The application has no reply to a notification.
+    pub fn dismiss(&mut self, now: Instant, notification: Handle) {
+        self.advance(now);
+        self.mailbox.dismiss(notification);
+        self.resume_line();
+    }
+
+    /// The machine's addresses changed: registers anew at once.
+    pub fn handle_addresses(
+        &mut self,
+        now: Instant,
+        interfaces: &[crate::registration::Interface],
+    ) {
+        self.advance(now);
+        if self.settings.interfaces.as_slice() != interfaces {
+            self.settings.interfaces = interfaces.to_vec();
+            if self.keeper.is_loaded() && !self.stopping {
+                self.registrar.handle_start(self.now);
+            }
+        }
+    }
+
+    /// Says goodbye and ends the connections; [`Event::Stopped`] tells that
+    /// the last one is gone.
+    pub fn stop(&mut self, now: Instant) {
+        self.advance(now);
+        if core::mem::replace(&mut self.stopping, true) {
+            return;
+        }
+        self.registrar.handle_stop();
+        self.pcc.handle_denied();
+        self.asking.forget();
+        if let Some(Conn { stage: Stage::Line(line), .. }) =
+            self.line.and_then(|key| self.conns.get_mut(key))
+        {
+            line.owe_bye(ByeReason::ShuttingDown);
+        } else if let Some(line) = self.line {
+            self.end(line, Close::Abort);
+        }
+        if let Some(control) = self.control {
+            self.end(control, Close::Abort);
+        }
+        if self.conns.is_empty() {
+            self.events.push_back(Event::Stopped);
+        }
+    }
+
+    /// Inputs whose time lay before an earlier one's.
+    pub const fn time_went_back(&self) -> u64 {
+        self.time_went_back
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if now < self.now {
+            self.time_went_back += 1;
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// There may be room for another notification.
+    fn resume_line(&mut self) {
+        if self.mailbox.has_room()
+            && let Some(conn) = self.line.and_then(|key| self.conns.get_mut(key))
+            && let Stage::Line(line) = &mut conn.stage
+        {
+            conn.resume |= core::mem::take(&mut line.starved);
+        }
+    }
+}

@@ -1,1 +1,23 @@
-//! notify
+//! Notifications: what a relay tells its clients, and what they reply.
+//!
+//! * [`Notifier`]: the relay's side. It holds each notification and its
+//!   replies for as long as it lives, and knows what a client has not been
+//!   sent. Nothing is queued for a client: what it still has to get follows
+//!   from how far it came.
+//! * [`Mailbox`]: the client's side. It hands each notification to the
+//!   application once and keeps the reply until the relay took it.
+//! * [`body`]: the JSON of the inbox.
+//!
+//! A notification is a hint. It is kept in memory; a relay that restarts
+//! forgets it, and whatever it announced can also be found by asking.
+
+pub mod body;
+mod mailbox;
+mod notifier;
+mod replies;
+
+pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Received, ReplyMisuse};
+pub use notifier::{
+    NotifyError, Notifier, NotifierEffect, NotifierLimits, NotifyOptions, Status, Target,
+};
+pub use replies::{Reply, ReplyRefusal};

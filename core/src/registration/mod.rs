@@ -1,1 +1,22 @@
-//! registration
+//! Who the clients are: the relay's registry and the client's registrar.
+//!
+//! A client registers at its start, then every few hours, and whenever it sees
+//! that the relay is another [`Incarnation`](crate::Incarnation). The relay
+//! gives an identity and its secret at the first registration, and keeps
+//! neither on disk: the secret is derived from the relay's key and the
+//! identity, so a relay that restarted knows every client that proves itself.
+//!
+//! * [`Registry`]: the relay's side. A registration goes in, an answer comes
+//!   out in the same call; a client that does not return is forgotten.
+//! * [`Registrar`]: the client's side. It says when to register.
+//! * [`body`]: the JSON of both.
+
+pub mod body;
+mod registrar;
+mod registry;
+
+pub use body::{Answer, Interface, Request, Verdict};
+pub use registrar::{Registrar, RegistrarSettings, RegistrarState};
+pub use registry::{
+    Admission, ClientRecord, Registry, RegistryEffect, RegistryLimits, RegistrySettings, Refusal,
+};

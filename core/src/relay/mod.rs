@@ -1,1 +1,229 @@
-//! relay
+//! The relay: the endpoint that clients and operators connect to.
+//!
+//! A [`Relay`] owns the machines of floor 3 and one table of connections. It
+//! answers the protocol's own paths (`/v1/register`, `/v1/connect`,
+//! `/v1/inbox`, `/v1/replies/…`); every other request reaches the application
+//! as [`Event::Request`] and is answered by [`Relay::respond`].
+//!
+//! Where to look: [`settings`](Settings) and [`limits`](Limits) in
+//! `settings.rs`, the door in and the door out in `drive.rs`, a connection's
+//! state in `connection.rs`, the protocol's paths in `protocol.rs`, persistent
+//! connections in `line.rs`, the application's requests in `requests.rs`.
+
+mod connection;
+mod drive;
+mod event;
+mod line;
+mod protocol;
+mod requests;
+mod settings;
+mod stats;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+pub use event::Event;
+pub use settings::{Limits, Settings};
+pub use stats::{Stats, Tally};
+
+use crate::collections::{Pool, ReadyList, Slab, Wheel};
+use crate::notify::{self, Notifier, NotifyError, NotifyOptions, Target};
+use crate::registration::{ClientRecord, Registry};
+use crate::{ClientId, ConnId, Incarnation, Instant, Key, NotificationId, Random, http};
+use connection::Conn;
+
+/// The sans-IO relay. [The crate's front page](crate) shows how to drive it.
+pub struct Relay {
+    settings: Settings,
+    limits: Limits,
+    http: Arc<http::Settings>,
+    registry: Registry,
+    notifier: Notifier,
+    conns: Slab<Conn>,
+    requests: Slab<ConnId>,
+    /// Connections that have something to do, each once.
+    ready: ReadyList,
+    /// A walk over all connections that is under way.
+    sweep: Option<Sweep>,
+    timers: Wheel<Key>,
+    events: VecDeque<Event>,
+    pool: Pool,
+    stats: Stats,
+    now: Instant,
+    draining: bool,
+}
+
+/// A lazy walk over the table of connections: a few are visited in each poll.
+#[derive(Clone, Copy)]
+struct Sweep {
+    next: usize,
+    /// Where the round ends, once it has passed the table's end.
+    until: usize,
+    wrapped: bool,
+}
+
+impl Relay {
+    /// A relay that runs on `seed`, 32 random bytes.
+    pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
+        let settings = settings.sound();
+        let mut random = Random::from_seed(seed);
+        let incarnation = settings.registry.incarnation;
+        let clients_max = limits.registry.clients_max;
+        Self {
+            http: Arc::new(http::Settings::new(limits.http.clone(), settings.http.clone())),
+            registry: Registry::new(
+                settings.registry.clone(),
+                limits.registry.clone(),
+                Random::from_seed(random.bytes()),
+            ),
+            notifier: Notifier::new(
+                incarnation,
+                limits.notifier.clone(),
+                clients_max,
+                Random::from_seed(random.bytes()),
+            ),
+            conns: Slab::new(limits.connections_max),
+            requests: Slab::new(limits.requests_max),
+            ready: ReadyList::new(limits.connections_max),
+            sweep: None,
+            timers: Wheel::new(limits.connections_max),
+            events: VecDeque::with_capacity(limits.events_max),
+            pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
+            stats: Stats::default(),
+            now: Instant::ORIGIN,
+            draining: false,
+            settings,
+            limits,
+        }
+    }
+
+    /// Tells something to one client or to all that are registered now.
+    ///
+    /// # Errors
+    /// [`NotifyError`]; nothing is changed then.
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        target: To,
+        payload: &[u8],
+        options: NotifyOptions,
+    ) -> Result<NotificationId, NotifyError> {
+        self.advance(now);
+        let (target, targets) = match target {
+            To::All => (Target::All, u32::try_from(self.registry.len()).unwrap_or(u32::MAX)),
+            To::Client(id) => {
+                let client = self.registry.find(id).ok_or(NotifyError::UnknownClient)?;
+                (Target::Client(client), 1)
+            }
+        };
+        let id = self.notifier.notify(self.now, target, payload, options, targets)?;
+        self.stats.notifications += 1;
+        match target {
+            Target::Client(client) => {
+                let conn = self.registry.get(client).and_then(|record| record.connection);
+                if let Some(conn) = conn {
+                    self.wake(conn);
+                }
+            }
+            Target::All => self.walk(),
+        }
+        Ok(id)
+    }
+
+    /// How far a notification came; `None` when it is unknown or has expired.
+    pub fn notification(&self, id: NotificationId) -> Option<notify::Status> {
+        self.notifier.status(id)
+    }
+
+    /// The replies to a notification, in the order they came.
+    pub fn replies(&self, id: NotificationId) -> impl Iterator<Item = notify::Reply<'_>> {
+        self.notifier.replies(id)
+    }
+
+    /// A registered client.
+    pub fn client(&self, id: ClientId) -> Option<&ClientRecord> {
+        self.registry.get(self.registry.find(id)?)
+    }
+
+    /// The first client at or behind a place, with its place: to page through
+    /// all of them, begin at 0 and go on behind the last one.
+    pub fn client_from(&self, place: usize) -> Option<(usize, &ClientRecord)> {
+        self.registry.next_from(place).map(|(key, record)| (key.index(), record))
+    }
+
+    /// How much the relay holds at the moment, and what it counted.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            connections: self.conns.len() as u64,
+            clients: self.registry.len() as u64,
+            notifications_alive: self.notifier.len() as u64,
+            notification_bytes: self.notifier.bytes() as u64,
+            replies_kept: self.notifier.replies_len() as u64,
+            requests_open: self.requests.len() as u64,
+            ..self.stats.clone()
+        }
+    }
+
+    /// The number of this run.
+    pub const fn incarnation(&self) -> Incarnation {
+        self.settings.registry.incarnation
+    }
+
+    /// The latest time that the relay was told.
+    pub const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Shuts down: takes no more connections, tells the clients to return
+    /// within the return window, and ends every connection in order.
+    /// [`Event::Drained`] tells that the last one is gone.
+    pub fn drain(&mut self, now: Instant) {
+        self.advance(now);
+        if !core::mem::replace(&mut self.draining, true) {
+            self.walk();
+        }
+    }
+
+    /// Whether the relay shuts down.
+    pub const fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    fn advance(&mut self, now: Instant) {
+        if now < self.now {
+            self.stats.time_went_back += 1;
+        }
+        self.now = self.now.max(now);
+    }
+
+    /// Every connection is to be visited once from now on.
+    fn walk(&mut self) {
+        let next = self.sweep.map_or(0, |sweep| sweep.next);
+        self.sweep = Some(Sweep { next, until: next, wrapped: false });
+    }
+
+    fn wake(&mut self, conn: ConnId) {
+        if self.conns.contains(conn.key()) {
+            self.ready.push(conn.index() as u32);
+        }
+    }
+
+    fn return_window_ms(&self) -> u32 {
+        whole_millis(self.settings.return_window)
+    }
+}
+
+/// Who a notification is for, by names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum To {
+    /// One client.
+    Client(ClientId),
+    /// Every client that is registered now.
+    All,
+}
+
+fn whole_millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}

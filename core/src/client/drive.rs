@@ -1,0 +1,588 @@
+//! The door in and the door out.
+
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::event::{Event, Failure};
+use super::identity::Kept;
+use super::line::Line;
+use super::{Client, Conn, Stage};
+use crate::http::{self, ClientEffect, Reading};
+use crate::notify::MailboxEffect;
+use crate::wire::message::{ByeReason, ToClient};
+use crate::{
+    AcceptError, Close, CloseReason, ConnId, ConnectError, Deadline, Endpoint, Input, Instant, Key,
+    Machine, OUTPUT_BUF_MIN, Output, pcc,
+};
+
+/// What one step came to; the buffer holds the bytes.
+enum Step {
+    Written(ConnId, usize),
+    Connect(ConnId),
+    Output(Output<'static, Event>),
+}
+
+impl Endpoint for Client {
+    type Event = Event;
+
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
+        self.advance(now);
+        match input {
+            Input::Timeout => self.handle_timeout(),
+            Input::Received { conn, bytes } => return self.handle_received(conn, bytes),
+            Input::Connected { conn, .. } => self.handle_connected(conn.key()),
+            Input::ConnectFailed { conn, why } => self.handle_connect_failed(conn.key(), why),
+            Input::Eof { conn } => self.handle_eof(conn.key()),
+            Input::Blocked { conn } => self.handle_blocked(conn.key()),
+            Input::Writable { conn } => self.handle_writable(conn.key()),
+            Input::Moved { conn, bytes } => {
+                let (now, pool) = (self.now, &mut self.pool);
+                if let Some(Conn { stage: Stage::Http(http), .. }) =
+                    self.conns.get_mut(conn.key())
+                {
+                    http.handle_moved(now, bytes, pool);
+                }
+            }
+            Input::Closed { conn, why } => self.handle_closed(conn.key(), why),
+            Input::Loaded { ticket, bytes } => {
+                let kept = self.keeper.handle_loaded(ticket, bytes);
+                self.handle_kept(kept);
+            }
+            Input::Stored { ticket } => {
+                let kept = self.keeper.handle_stored(ticket);
+                self.handle_kept(kept);
+            }
+            Input::StoreFailed { ticket, why } => {
+                let kept = self.keeper.handle_failed(ticket, why);
+                self.handle_kept(kept);
+            }
+            Input::WallClock(_)
+            | Input::Introduced { .. }
+            | Input::Hashed { .. }
+            | Input::Datagram { .. } => {}
+        }
+        0
+    }
+
+    fn poll_output<'b>(&mut self, buf: &'b mut [u8]) -> Output<'b, Event> {
+        if buf.len() < OUTPUT_BUF_MIN {
+            return Output::BufferTooSmall { needed: OUTPUT_BUF_MIN };
+        }
+        loop {
+            self.settle_all();
+            if let Some(event) = self.events.pop_front() {
+                return Output::Event(event);
+            }
+            if let Some((ticket, op)) = self.keeper.poll_store() {
+                return Output::Store { ticket, op: self.keeper.store_op(op, buf) };
+            }
+            match self.step(buf) {
+                Some(Step::Written(conn, len)) => {
+                    return Output::Write { conn, bytes: &buf[..len] };
+                }
+                Some(Step::Connect(conn)) => return self.connect_output(conn, buf),
+                Some(Step::Output(output)) => return output,
+                // What was done on a connection may ask for more elsewhere.
+                None if core::mem::take(&mut self.stirred) => {}
+                None => return Output::Wait(self.deadline()),
+            }
+        }
+    }
+
+    /// A client does not listen.
+    fn accept(
+        &mut self,
+        _now: Instant,
+        _peer: SocketAddr,
+        _local: SocketAddr,
+    ) -> Result<ConnId, AcceptError> {
+        Err(AcceptError::NotListening)
+    }
+}
+
+impl Client {
+    fn handle_timeout(&mut self) {
+        let now = self.now;
+        self.registrar.handle_timeout(now);
+        self.pcc.handle_timeout(now);
+        self.mailbox.handle_timeout(now);
+        if self.asking.resting_until.is_some_and(|at| at <= now) {
+            self.asking.resting_until = None;
+        }
+        if self.poll_at().is_some_and(|at| at <= now) {
+            self.heard_at = now;
+            self.asking.inbox = true;
+        }
+        let mut place = 0;
+        while let Some(key) = self.conns.next_from(place) {
+            place = key.index() + 1;
+            self.handle_conn_timeout(key);
+        }
+    }
+
+    fn handle_conn_timeout(&mut self, key: Key) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        let due = conn.deadline.is_some_and(|at| at <= now);
+        match &mut conn.stage {
+            Stage::Http(http) => http.handle_timeout(now, &mut self.pool),
+            Stage::Line(line) => {
+                if due || line.stall().is_some_and(|at| at <= now) {
+                    self.lost(key, Failure::TimedOut, None);
+                    self.end(key, Close::Abort);
+                }
+            }
+            Stage::Wanted | Stage::Opening if due => {
+                self.lost(key, Failure::TimedOut, None);
+                self.end(key, Close::Abort);
+            }
+            Stage::Lingering if due => {
+                conn.deadline = None;
+                conn.stage = Stage::Ending(Close::Abort);
+            }
+            _ => {}
+        }
+    }
+
+    /// When the inbox is to be asked although nothing was heard.
+    fn poll_at(&self) -> Option<Instant> {
+        let interval = self.settings.poll_interval;
+        let wanted = !interval.is_zero()
+            && self.session.is_some()
+            && !self.asking.inbox
+            && self.pcc.state() != pcc::State::Open;
+        wanted.then(|| self.heard_at + interval.max(Duration::from_secs(1)))
+    }
+
+    fn handle_received(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
+        let key = conn.key();
+        let Some(conn) = self.conns.get_mut(key) else { return bytes.len() };
+        match &mut conn.stage {
+            Stage::Http(http) => http.handle_received(self.now, bytes, &mut self.pool),
+            Stage::Line(_) => self.handle_frames(key, bytes),
+            _ => bytes.len(),
+        }
+    }
+
+    fn handle_connected(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        if !matches!(conn.stage, Stage::Opening) {
+            return;
+        }
+        conn.deadline = None;
+        conn.stage = Stage::Http(Box::new(http::Client::new(&self.http)));
+        if self.line == Some(key) {
+            if !self.ask_connect(key) {
+                self.lost(key, Failure::Full, None);
+                self.end(key, Close::Abort);
+            }
+        } else {
+            self.ask(key);
+        }
+    }
+
+    fn handle_connect_failed(&mut self, key: Key, why: ConnectError) {
+        self.lost(key, Failure::Connect(why), None);
+        self.conns.remove(key);
+        self.stopped_if_last();
+    }
+
+    fn handle_eof(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        match &mut conn.stage {
+            Stage::Http(http) => http.handle_eof(self.now, &mut self.pool),
+            Stage::Line(_) => {
+                self.lost(key, Failure::Closed(CloseReason::Done), None);
+                self.end(key, Close::Finish);
+            }
+            _ => {}
+        }
+    }
+
+    fn handle_blocked(&mut self, key: Key) {
+        let (now, stall) = (self.now, self.now + self.settings.line_stall);
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.blocked = true;
+        match &mut conn.stage {
+            Stage::Http(http) => http.handle_blocked(now),
+            Stage::Line(line) => line.handle_blocked(stall),
+            _ => {}
+        }
+    }
+
+    fn handle_writable(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        conn.blocked = false;
+        match &mut conn.stage {
+            Stage::Http(http) => http.handle_writable(self.now),
+            Stage::Line(line) => line.handle_writable(),
+            _ => {}
+        }
+    }
+
+    fn handle_closed(&mut self, key: Key, why: CloseReason) {
+        self.lost(key, Failure::Closed(why), None);
+        self.release(key);
+        self.conns.remove(key);
+        self.stopped_if_last();
+    }
+
+    fn stopped_if_last(&mut self) {
+        if self.stopping && self.conns.is_empty() {
+            self.events.push_back(Event::Stopped);
+        }
+    }
+
+    fn handle_kept(&mut self, kept: Option<Kept>) {
+        match kept {
+            Some(Kept::Loaded) => {
+                if !self.stopping {
+                    self.registrar.handle_start(self.now);
+                    self.registrar.handle_timeout(self.now);
+                }
+            }
+            Some(Kept::Failed(why)) => {
+                self.events.push_back(Event::StorageFailed { why });
+                let unsettled = self.admitted.take().is_some();
+                if core::mem::take(&mut self.numbering) || unsettled {
+                    self.registrar.handle_failed(self.now);
+                }
+            }
+            Some(Kept::Unreadable) => self.events.push_back(Event::IdentityUnreadable),
+            Some(Kept::Saved) | None => {}
+        }
+    }
+
+    /// Everything that follows from the state of more than one machine.
+    fn settle_all(&mut self) {
+        if self.registrar.poll().is_some() {
+            self.keeper.take_number(0);
+            self.numbering = true;
+        }
+        if self.keeper.is_saved() {
+            if core::mem::take(&mut self.numbering) {
+                self.asking.register = true;
+            }
+            if let Some(admitted) = self.admitted.take() {
+                self.settle(admitted);
+                self.pcc.handle_timeout(self.now);
+            }
+        }
+        match self.pcc.poll() {
+            Some(pcc::Effect::Connect) => self.open_line(),
+            Some(pcc::Effect::Disconnect) => {
+                if let Some(line) = self.line.take() {
+                    self.events.push_back(Event::Disconnected { why: Failure::Bye("not granted") });
+                    self.end(line, Close::Finish);
+                }
+            }
+            Some(pcc::Effect::Register) | None => {}
+        }
+        while let Some(effect) = self.mailbox.poll() {
+            if let MailboxEffect::Expired(notification) = effect {
+                self.events.push_back(Event::NotificationExpired { notification });
+                self.resume_line();
+            }
+        }
+        if !self.stopping && self.control.is_none() && self.next_question().is_some() {
+            self.control = self.open();
+        }
+    }
+
+    fn open_line(&mut self) {
+        if let Some(old) = self.line.take() {
+            self.end(old, Close::Abort);
+        }
+        self.line = self.open();
+        if self.line.is_none() {
+            self.pcc.handle_failed(self.now);
+        }
+    }
+
+    fn open(&mut self) -> Option<Key> {
+        let deadline = Some(self.now + self.settings.connect_timeout);
+        let conn = Conn { stage: Stage::Wanted, blocked: false, resume: false, deadline };
+        self.conns.insert(conn).ok()
+    }
+
+    /// The connection serves no more: what depended on it is told. `window` is
+    /// when the relay wants the client back.
+    pub(super) fn lost(&mut self, key: Key, why: Failure, window: Option<Duration>) {
+        if self.control == Some(key) {
+            self.control = None;
+            if self.asking.current.is_some() || !self.is_speaking(key) {
+                self.question_failed(why);
+            }
+        }
+        if self.line == Some(key) {
+            self.line = None;
+            self.mailbox.handle_way_lost();
+            if self.pcc.state() == pcc::State::Open {
+                self.events.push_back(Event::Disconnected { why });
+                self.pcc.handle_closed();
+                self.registrar.handle_lost(self.now, window);
+            } else {
+                self.events.push_back(Event::Failed { what: "persistent connection", why });
+                self.pcc.handle_failed(self.now);
+            }
+        }
+    }
+
+    fn is_speaking(&self, key: Key) -> bool {
+        self.conns.get(key).is_some_and(|conn| matches!(conn.stage, Stage::Http(_)))
+    }
+
+    /// Ends the connection: what it held is given back at once, the driver is
+    /// told in the next poll.
+    pub(super) fn end(&mut self, key: Key, how: Close) {
+        self.release(key);
+        if self.control == Some(key) {
+            self.control = None;
+        }
+        if self.line == Some(key) {
+            self.line = None;
+        }
+        let unborn = self.conns.get(key).is_some_and(|conn| matches!(conn.stage, Stage::Wanted));
+        if unborn {
+            self.conns.remove(key);
+            self.stopped_if_last();
+        } else if let Some(conn) = self.conns.get_mut(key)
+            && !matches!(conn.stage, Stage::Ending(_) | Stage::Lingering | Stage::Ended)
+        {
+            conn.stage = Stage::Ending(how);
+        }
+    }
+
+    fn release(&mut self, key: Key) {
+        match self.conns.get_mut(key).map(|conn| &mut conn.stage) {
+            Some(Stage::Http(http)) => http.handle_closed(&mut self.pool),
+            Some(Stage::Line(line)) => line.release(&mut self.mailbox, &mut self.pool),
+            _ => {}
+        }
+    }
+
+    /// The next effect of any connection.
+    fn step(&mut self, buf: &mut [u8]) -> Option<Step> {
+        let mut place = 0;
+        while let Some(key) = self.conns.next_from(place) {
+            place = key.index() + 1;
+            let id = ConnId::from_key(key);
+            let linger = self.now + self.settings.http.linger;
+            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let step = match &mut conn.stage {
+                Stage::Wanted => {
+                    conn.stage = Stage::Opening;
+                    Some(Step::Connect(id))
+                }
+                Stage::Http(_) => self.step_http(key, buf),
+                Stage::Line(_) => self.step_line(key, buf),
+                Stage::Ending(how) => {
+                    let how = *how;
+                    conn.deadline = (how == Close::Finish).then_some(linger);
+                    conn.stage = match how {
+                        Close::Finish => Stage::Lingering,
+                        Close::Abort => Stage::Ended,
+                    };
+                    Some(Step::Output(Output::Close { conn: id, how }))
+                }
+                Stage::Opening | Stage::Lingering | Stage::Ended => None,
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
+        None
+    }
+
+    fn step_http(&mut self, key: Key, buf: &mut [u8]) -> Option<Step> {
+        let id = ConnId::from_key(key);
+        let (now, bytes_max) = (self.now, self.limits.answer_body_bytes_max);
+        loop {
+            let conn = self.conns.get_mut(key)?;
+            let Stage::Http(http) = &mut conn.stage else { return None };
+            let Some(effect) = http.poll() else {
+                if conn.blocked {
+                    return None;
+                }
+                let len = http.poll_write(now, buf, &mut self.pool);
+                return (len > 0).then_some(Step::Written(id, len));
+            };
+            self.stirred = true;
+            match effect {
+                ClientEffect::Response => {
+                    // A fresh response can always be read.
+                    let _ = http.read_body(now, Reading::Whole { bytes_max }, &mut self.pool);
+                }
+                ClientEffect::BodyEnd if self.line == Some(key) => self.connect_refused(key),
+                ClientEffect::BodyEnd => self.answered(key),
+                ClientEffect::Upgraded => {
+                    http.handle_closed(&mut self.pool);
+                    conn.stage = Stage::Line(Line::default());
+                    conn.deadline = Some(now + self.settings.http.head);
+                    conn.resume = true;
+                }
+                ClientEffect::Failed(why) => self.lost(key, Failure::Http(why), None),
+                ClientEffect::Resume => {
+                    return Some(Step::Output(Output::Resume { conn: id }));
+                }
+                ClientEffect::Close(how) => {
+                    if self.control == Some(key) {
+                        self.control = None;
+                    }
+                    return Some(Step::Output(Output::Close { conn: id, how }));
+                }
+                // Answers are read whole, into core.
+                ClientEffect::Take { .. } | ClientEffect::Body => {}
+            }
+        }
+    }
+
+    /// The relay answered the wish for a persistent connection with something
+    /// else than 101.
+    fn connect_refused(&mut self, key: Key) {
+        let status = match self.conns.get(key).map(|conn| &conn.stage) {
+            Some(Stage::Http(http)) => http.response().map_or(0, |response| response.status()),
+            _ => 0,
+        };
+        self.lost(key, Failure::Status(status), None);
+        self.end(key, Close::Finish);
+        if status == 401 {
+            self.unknown_to_relay();
+        }
+    }
+
+    fn step_line(&mut self, key: Key, buf: &mut [u8]) -> Option<Step> {
+        let id = ConnId::from_key(key);
+        let conn = self.conns.get_mut(key)?;
+        let Stage::Line(line) = &mut conn.stage else { return None };
+        if !conn.blocked {
+            let len = line.write(&mut self.mailbox, buf);
+            if len > 0 {
+                return Some(Step::Written(id, len));
+            }
+            if line.is_over() {
+                self.end(key, Close::Finish);
+                self.stirred = true;
+                return None;
+            }
+        }
+        if conn.resume && line.can_take() {
+            conn.resume = false;
+            return Some(Step::Output(Output::Resume { conn: id }));
+        }
+        None
+    }
+
+    /// Takes frames of the relay, as long as there is room for what follows
+    /// from them.
+    fn handle_frames(&mut self, key: Key, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self.events.len() < self.limits.events_max;
+            let has_room = self.mailbox.has_room();
+            let Some(conn) = self.conns.get_mut(key) else { break };
+            let Stage::Line(line) = &mut conn.stage else { break };
+            if !room || !has_room {
+                conn.resume = !room;
+                line.starved = room;
+                return bytes.len() - rest.len();
+            }
+            let bytes_max = self.limits.frame_body_bytes_max;
+            let mut deframer = core::mem::take(&mut line.deframer);
+            let fault = match deframer.next(&mut rest, bytes_max, &mut self.pool) {
+                Ok(None) => None,
+                Ok(Some(frame)) => match ToClient::parse(frame.kind, frame.body) {
+                    Ok(message) => self.handle_message(key, message).err(),
+                    Err(error) => Some(error.name()),
+                },
+                Err(error) => Some(error.name()),
+            };
+            match self.conns.get_mut(key).map(|conn| &mut conn.stage) {
+                Some(Stage::Line(line)) => line.deframer = deframer,
+                _ => deframer.release(&mut self.pool),
+            }
+            if let Some(fault) = fault {
+                self.lost(key, Failure::Protocol(fault), None);
+                if let Some(Conn { stage: Stage::Line(line), .. }) = self.conns.get_mut(key) {
+                    line.owe_bye(ByeReason::ProtocolError);
+                }
+                break;
+            }
+        }
+        bytes.len()
+    }
+
+    fn handle_message(
+        &mut self,
+        key: Key,
+        message: Option<ToClient<'_>>,
+    ) -> Result<(), &'static str> {
+        let Some(message) = message else { return Ok(()) };
+        let Some(Conn { stage: Stage::Line(line), deadline, .. }) = self.conns.get_mut(key) else {
+            return Ok(());
+        };
+        if !line.greeted && !matches!(message, ToClient::Hello(_)) {
+            return Err("the first frame is no hello");
+        }
+        match message {
+            ToClient::Hello(hello) => {
+                if hello.version != crate::wire::message::VERSION {
+                    return Err("another version");
+                }
+                if !core::mem::replace(&mut line.greeted, true) {
+                    *deadline = None;
+                    self.pcc.handle_opened();
+                    self.events.push_back(Event::Connected);
+                }
+                if self.session.as_ref().is_some_and(|s| s.incarnation != hello.incarnation) {
+                    self.unknown_to_relay();
+                }
+            }
+            ToClient::Notification(notification) => {
+                self.notified(&notification);
+            }
+            ToClient::Taken(taken) => {
+                self.mailbox.handle_taken(taken.notification);
+                self.resume_line();
+            }
+            ToClient::Ping(ping) => line.owe_pong(ping.nonce),
+            ToClient::Pong(_) => {}
+            ToClient::Bye(bye) => {
+                let window = Duration::from_millis(bye.retry_after_ms.into());
+                let window = (!window.is_zero()).then_some(window);
+                self.lost(key, Failure::Bye(bye.reason.name()), window);
+                self.end(key, Close::Finish);
+            }
+        }
+        Ok(())
+    }
+
+    fn connect_output<'b>(&self, conn: ConnId, buf: &'b mut [u8]) -> Output<'b, Event> {
+        let relay = &self.settings.relay;
+        let host = relay.host.as_bytes();
+        let len = host.len().min(buf.len());
+        buf[..len].copy_from_slice(&host[..len]);
+        let host = core::str::from_utf8(&buf[..len]).unwrap_or_default();
+        Output::Connect { conn, host, port: relay.port, tls: relay.tls }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        let conns = self.conns.iter().filter_map(|(_, conn)| match &conn.stage {
+            Stage::Http(http) => http.poll_timeout(),
+            Stage::Line(line) => [conn.deadline, line.stall()].into_iter().flatten().min(),
+            _ => conn.deadline,
+        });
+        [
+            (self.registrar.poll_timeout(), "registration"),
+            (self.pcc.poll_timeout(), "persistent connection"),
+            (self.mailbox.poll_timeout(), "notification"),
+            (self.poll_at(), "inbox"),
+            (self.asking.resting_until, "rest"),
+            (conns.min(), "connection"),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| at.map(|at| Deadline { at, reason }))
+        .min_by_key(|deadline| deadline.at)
+    }
+}

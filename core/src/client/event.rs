@@ -1,0 +1,93 @@
+//! What the application of a client learns.
+
+use crate::http::ClientError;
+use crate::notify::Handle;
+use crate::{ClientId, CloseReason, ConnectError, Incarnation, NotificationId, StoreError};
+
+/// Something for the application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The client is registered.
+    Registered {
+        /// Its identity.
+        client: ClientId,
+        /// The relay's run.
+        incarnation: Incarnation,
+        /// Whether the relay granted a persistent connection.
+        granted: bool,
+    },
+    /// Something that was asked of the relay failed; it is tried again.
+    Failed {
+        /// What was asked.
+        what: &'static str,
+        /// Why it failed.
+        why: Failure,
+    },
+    /// The persistent connection is open.
+    Connected,
+    /// The persistent connection is gone.
+    Disconnected {
+        /// Why.
+        why: Failure,
+    },
+    /// A notification to be handled: see [`Client::notification`](super::Client::notification).
+    Notification {
+        /// Its handle, good until it is replied to, dismissed or expired.
+        notification: Handle,
+        /// Its number.
+        id: NotificationId,
+    },
+    /// A notification's lifetime is over before it was handled, or before its
+    /// reply was taken; the handle ends here.
+    NotificationExpired {
+        /// Its handle.
+        notification: Handle,
+    },
+    /// The identity could not be read or written.
+    StorageFailed {
+        /// Why.
+        why: StoreError,
+    },
+    /// The file of the identity is not what it should be; it was left alone
+    /// and the client does not start.
+    IdentityUnreadable,
+    /// The client was stopped: its last connection is gone.
+    Stopped,
+}
+
+/// Why something did not work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Failure {
+    /// No connection to the relay.
+    #[error("no connection: {0}")]
+    Connect(ConnectError),
+    /// The connection went.
+    #[error("the connection is gone: {0}")]
+    Closed(CloseReason),
+    /// The relay did not answer as HTTP asks.
+    #[error("{0}")]
+    Http(ClientError),
+    /// The relay refused.
+    #[error("the relay answered with status {0}")]
+    Status(u16),
+    /// The answer is not what it should be.
+    #[error("the relay's answer is not understood")]
+    Answer,
+    /// The relay broke the rules of the persistent connection.
+    #[error("the relay broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// The relay said goodbye.
+    #[error("the relay said goodbye: {0}")]
+    Bye(&'static str),
+    /// Nothing came in time.
+    #[error("nothing came in time")]
+    TimedOut,
+    /// The identity could not be written.
+    #[error("the identity could not be stored: {0}")]
+    Storage(StoreError),
+    /// There was no room.
+    #[error("no room")]
+    Full,
+}

@@ -1,0 +1,128 @@
+//! The persistent connection, seen from the client.
+
+use crate::collections::Pool;
+use crate::notify::{Handle, Mailbox};
+use crate::wire::frame::{Deframer, encode_part};
+use crate::wire::message::{Bye, ByeReason, Pong, ToRelay};
+use crate::Instant;
+
+/// The state of a persistent connection. It holds what is owed to the relay,
+/// not the bytes.
+#[derive(Default)]
+pub(super) struct Line {
+    pub(super) deframer: Deframer,
+    /// Whether the relay's first frame came.
+    pub(super) greeted: bool,
+    /// Whether bytes were left with the driver for want of room.
+    pub(super) starved: bool,
+    pong: Option<u64>,
+    bye: Option<Bye>,
+    over: bool,
+    /// A reply of which a part was written.
+    partial: Option<(Handle, u64)>,
+    stall: Option<Instant>,
+}
+
+impl Line {
+    pub(super) const fn stall(&self) -> Option<Instant> {
+        self.stall
+    }
+
+    pub(super) const fn handle_blocked(&mut self, stall: Instant) {
+        self.stall = Some(stall);
+    }
+
+    pub(super) const fn handle_writable(&mut self) {
+        self.stall = None;
+    }
+
+    pub(super) const fn owe_pong(&mut self, nonce: u64) {
+        self.pong = Some(nonce);
+    }
+
+    pub(super) const fn owe_bye(&mut self, reason: ByeReason) {
+        if self.bye.is_none() && !self.over {
+            self.bye = Some(Bye { reason, retry_after_ms: 0 });
+        }
+    }
+
+    /// Whether the last frame was written.
+    pub(super) const fn is_over(&self) -> bool {
+        self.over
+    }
+
+    /// Whether frames are still taken.
+    pub(super) const fn can_take(&self) -> bool {
+        self.bye.is_none() && !self.over
+    }
+
+    /// Fills `buf` with what is owed and with replies; returns the bytes.
+    pub(super) fn write(&mut self, mailbox: &mut Mailbox, buf: &mut [u8]) -> usize {
+        let mut len = 0;
+        if let Some((handle, offset)) = self.partial.take() {
+            len = self.write_reply(mailbox, handle, offset, buf);
+            if self.partial.is_some() {
+                return len;
+            }
+            mailbox.unpin(handle);
+        }
+        len += self.write_owed(&mut buf[len..]);
+        while self.bye.is_none() && !self.over {
+            let Some((handle, reply)) = mailbox.next_reply() else { break };
+            if len > 0 && ToRelay::Reply(reply).encoded_len() > buf.len() - len {
+                break;
+            }
+            mailbox.handle_sent(handle);
+            len += self.write_reply(mailbox, handle, 0, &mut buf[len..]);
+            if self.partial.is_some() {
+                mailbox.pin(handle);
+                break;
+            }
+        }
+        len
+    }
+
+    /// Gives everything back when the connection is gone.
+    pub(super) fn release(&mut self, mailbox: &mut Mailbox, pool: &mut Pool) {
+        self.deframer.release(pool);
+        if let Some((handle, _)) = self.partial.take() {
+            mailbox.unpin(handle);
+        }
+    }
+
+    fn write_reply(
+        &mut self,
+        mailbox: &Mailbox,
+        handle: Handle,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> usize {
+        let Some(reply) = mailbox.reply_of(handle) else { return 0 };
+        let message = ToRelay::Reply(reply);
+        let Ok(header) = message.header() else { return 0 };
+        let parts: [&[u8]; 2] = [&message.head(), message.payload()];
+        let written = encode_part(&header, &parts, offset, buf);
+        if offset + (written as u64) < header.frame_bytes() {
+            self.partial = Some((handle, offset + written as u64));
+        }
+        written
+    }
+
+    fn write_owed(&mut self, buf: &mut [u8]) -> usize {
+        let mut len = 0;
+        if let Some(nonce) = self.pong
+            && let Ok(written) = ToRelay::Pong(Pong { nonce }).encode(buf)
+        {
+            len += written;
+            self.pong = None;
+        }
+        if let Some(bye) = self.bye
+            && let Ok(written) = ToRelay::Bye(bye).encode(&mut buf[len..])
+        {
+            len += written;
+            self.bye = None;
+            self.over = true;
+        }
+        len
+    }
+}

@@ -1,0 +1,113 @@
+//! What a client can be told, and how much it holds.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::http;
+use crate::notify::MailboxLimits;
+use crate::pcc::PccSettings;
+use crate::registration::{Interface, RegistrarSettings};
+
+/// Where a relay listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RelayAddress {
+    /// A name or an address, an IPv6 address without brackets.
+    pub host: Box<str>,
+    /// The TCP port.
+    pub port: u16,
+    /// Whether it speaks TLS there.
+    pub tls: bool,
+}
+
+impl RelayAddress {
+    /// As in a URL: an IPv6 address in brackets, and the port.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            alloc::format!("[{}]:{}", self.host, self.port)
+        } else {
+            alloc::format!("{}:{}", self.host, self.port)
+        }
+    }
+}
+
+/// The figures of a client.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The relay.
+    pub relay: RelayAddress,
+    /// The machine's name, for people; 1 to 255 bytes.
+    pub hostname: Box<str>,
+    /// The machine's addresses.
+    pub interfaces: Vec<Interface>,
+    /// The port that the client takes datagrams on; 0 is none.
+    pub udp_port: u16,
+    /// Whether the client wishes for a persistent connection.
+    pub persistent_connection: bool,
+    /// When it registers.
+    pub registrar: RegistrarSettings,
+    /// When it opens its persistent connection.
+    pub pcc: PccSettings,
+    /// When it asks its inbox although it heard nothing; zero is never.
+    pub poll_interval: Duration,
+    /// How long the opening of a connection may take.
+    pub connect_timeout: Duration,
+    /// How long the relay may not take what is written to the persistent
+    /// connection.
+    pub line_stall: Duration,
+    /// The deadlines of HTTP.
+    pub http: http::Timeouts,
+}
+
+impl Settings {
+    /// The defaults, for a machine of this name and its relay.
+    pub fn new(relay: RelayAddress, hostname: &str) -> Self {
+        Self {
+            relay,
+            hostname: hostname.into(),
+            interfaces: Vec::new(),
+            udp_port: 0,
+            persistent_connection: true,
+            registrar: RegistrarSettings::default(),
+            pcc: PccSettings::default(),
+            poll_interval: Duration::from_secs(900),
+            connect_timeout: Duration::from_secs(10),
+            line_stall: Duration::from_secs(30),
+            http: http::Timeouts::default(),
+        }
+    }
+}
+
+/// Every bound of a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of the body of an answer.
+    pub answer_body_bytes_max: u64,
+    /// Bytes of the body of a frame from the relay.
+    pub frame_body_bytes_max: u32,
+    /// Events that may wait for the driver before inputs are no longer taken.
+    pub events_max: usize,
+    /// Buffers that are kept for reuse.
+    pub buffers_max: u32,
+    /// Bytes of a buffer that is kept for reuse.
+    pub buffer_bytes_max: usize,
+    /// Of each HTTP connection.
+    pub http: http::Limits,
+    /// Of the notifications.
+    pub mailbox: MailboxLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            answer_body_bytes_max: 524_288,
+            frame_body_bytes_max: 65_536 + 64,
+            events_max: 64,
+            buffers_max: 16,
+            buffer_bytes_max: 262_144,
+            http: http::Limits::default(),
+            mailbox: MailboxLimits::default(),
+        }
+    }
+}

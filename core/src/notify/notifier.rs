@@ -1,0 +1,556 @@
+//! The relay's side: what was said, to whom, and who got it.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::replies::{Chain, Replies, Reply, ReplyRefusal};
+use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
+use crate::wire::frame;
+use crate::wire::message::{self, ToClient};
+use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
+
+/// The bounds of a [`Notifier`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotifierLimits {
+    /// Notifications that live at a time.
+    pub notifications_max: u32,
+    /// Notifications for one client that live at a time, those to all aside.
+    pub notifications_per_client_max: u32,
+    /// Bytes of a payload.
+    pub payload_bytes_max: usize,
+    /// Replies that are kept at a time.
+    pub replies_max: u32,
+    /// Bytes of a reply.
+    pub reply_bytes_max: usize,
+    /// Bytes of all payloads and replies together.
+    pub bytes_max: usize,
+    /// How long a notification may live.
+    pub lifetime_max: Duration,
+}
+
+impl Default for NotifierLimits {
+    fn default() -> Self {
+        Self {
+            notifications_max: 4_096,
+            notifications_per_client_max: 256,
+            payload_bytes_max: 65_536,
+            replies_max: 1_000_000,
+            reply_bytes_max: 65_536,
+            bytes_max: 100_000_000,
+            lifetime_max: Duration::from_secs(86_400),
+        }
+    }
+}
+
+/// Who a notification is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Target {
+    /// One client.
+    Client(Key),
+    /// Every client that is registered at the moment.
+    All,
+}
+
+/// How a notification is sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotifyOptions {
+    /// How long it lives: so long it is sent to clients that come, and replies
+    /// are kept. 60 minutes unless said otherwise.
+    pub lifetime: Duration,
+    /// The span over which the clients spread their replies.
+    pub reply_window: Duration,
+}
+
+impl Default for NotifyOptions {
+    fn default() -> Self {
+        Self { lifetime: Duration::from_secs(3_600), reply_window: Duration::ZERO }
+    }
+}
+
+/// Why there is no notification. The caller is to blame; nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NotifyError {
+    /// The client is not registered.
+    #[error("the client is not registered")]
+    UnknownClient,
+    /// The payload is longer than allowed.
+    #[error("the payload is longer than {bytes_max} bytes")]
+    PayloadTooLong {
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// The lifetime is zero or longer than allowed.
+    #[error("the lifetime is not between 1 s and {} s", lifetime_max.as_secs())]
+    Lifetime {
+        /// How long it may be.
+        lifetime_max: Duration,
+    },
+    /// The reply window is longer than the lifetime.
+    #[error("the reply window is longer than the lifetime")]
+    ReplyWindow,
+    /// Too many notifications live, or they hold too many bytes.
+    #[error("too many notifications are alive; try again when some have expired")]
+    Full,
+    /// Too many notifications for this client live.
+    #[error("too many notifications for this client are alive")]
+    ClientFull,
+}
+
+/// How far a notification came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// Its number.
+    pub id: NotificationId,
+    /// How many clients it is for.
+    pub targets: u32,
+    /// How many of them it was sent to.
+    pub sent: u32,
+    /// How many of them replied.
+    pub replied: u32,
+    /// When it ends.
+    pub expires_at: Instant,
+}
+
+/// What a [`Notifier`] tells on its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotifierEffect {
+    /// A notification came to its end; its replies are gone with it.
+    Expired(Status),
+}
+
+struct Entry {
+    status: Status,
+    target: Target,
+    payload: Vec<u8>,
+    reply_window_ms: u32,
+    expiry: Option<TimerKey>,
+    replies: Chain,
+    /// The neighbours among the notifications of the same client, by id.
+    older: Option<Key>,
+    newer: Option<Key>,
+    /// Connections that have begun to write it. It stays until they are done.
+    writers: u32,
+    expired: bool,
+}
+
+/// What is known of a client, by the place of its handle.
+#[derive(Clone, Copy)]
+struct ClientState {
+    generation: u32,
+    count: u32,
+    newest: Option<Key>,
+    sent_through: NotificationId,
+}
+
+impl ClientState {
+    const NONE: Self =
+        Self { generation: u32::MAX, count: 0, newest: None, sent_through: NotificationId(0) };
+}
+
+/// The notifications of a relay.
+pub struct Notifier {
+    incarnation: Incarnation,
+    limits: NotifierLimits,
+    sequence: u32,
+    entries: Slab<Entry>,
+    /// All that live, by id; keys of expired ones among them are dead.
+    log: VecDeque<(NotificationId, Key)>,
+    /// Those of them that are for all.
+    broadcasts: VecDeque<(NotificationId, Key)>,
+    clients: Chunks<ClientState>,
+    expiries: Wheel<Key>,
+    replies: Replies,
+    pool: Pool,
+    payload_bytes: usize,
+    now: Instant,
+}
+
+impl Notifier {
+    /// A notifier with nothing to say, for at most `clients_max` clients.
+    pub fn new(
+        incarnation: Incarnation,
+        limits: NotifierLimits,
+        clients_max: u32,
+        mut random: Random,
+    ) -> Self {
+        Self {
+            incarnation,
+            sequence: 0,
+            entries: Slab::new(limits.notifications_max),
+            log: VecDeque::new(),
+            broadcasts: VecDeque::new(),
+            clients: Chunks::new(clients_max),
+            expiries: Wheel::new(limits.notifications_max),
+            replies: Replies::new(random.bytes(), limits.replies_max),
+            pool: Pool::new(1_024, 4_096),
+            payload_bytes: 0,
+            now: Instant::ORIGIN,
+            limits,
+        }
+    }
+
+    /// Makes a notification for `targets` clients.
+    ///
+    /// # Errors
+    /// [`NotifyError`]; nothing is changed then.
+    pub fn notify(
+        &mut self,
+        now: Instant,
+        target: Target,
+        payload: &[u8],
+        options: NotifyOptions,
+        targets: u32,
+    ) -> Result<NotificationId, NotifyError> {
+        self.now = self.now.max(now);
+        self.replies.collect(64, &mut self.pool);
+        self.check(target, payload, options)?;
+        let sequence = self.sequence.checked_add(1).ok_or(NotifyError::Full)?;
+        let id = NotificationId::new(self.incarnation, sequence);
+        let expires_at = self.now + options.lifetime;
+        let mut kept = self.pool.take(payload.len());
+        kept.extend_from_slice(payload);
+        let entry = Entry {
+            status: Status { id, targets, sent: 0, replied: 0, expires_at },
+            target,
+            payload: kept,
+            reply_window_ms: whole_millis(options.reply_window),
+            expiry: None,
+            replies: Chain::default(),
+            older: None,
+            newer: None,
+            writers: 0,
+            expired: false,
+        };
+        let key = self.entries.insert(entry).map_err(|_| NotifyError::Full)?;
+        self.sequence = sequence;
+        self.payload_bytes += payload.len();
+        if let Some(entry) = self.entries.get_mut(key) {
+            // There is a timer for each notification, so there is room.
+            entry.expiry = self.expiries.insert(expires_at, key).ok();
+        }
+        self.enter(key, id, target);
+        Ok(id)
+    }
+
+    /// The first notification for the client behind `after` that lives.
+    ///
+    /// O(1) for a client that has all, else in the number of its own that it
+    /// has not.
+    pub fn pending(&self, client: Key, after: NotificationId) -> Option<(Key, NotificationId)> {
+        let own = self.first_own(client, after);
+        let broadcast = self.first_broadcast(after);
+        match (own, broadcast) {
+            (Some(own), Some(broadcast)) => {
+                Some(if own.1 < broadcast.1 { own } else { broadcast })
+            }
+            (own, broadcast) => own.or(broadcast),
+        }
+    }
+
+    /// A notification as the message that carries it, at the moment.
+    pub fn message(&self, notification: Key) -> Option<message::Notification<'_>> {
+        let entry = self.entries.get(notification)?;
+        let left = entry.status.expires_at.saturating_since(self.now);
+        Some(message::Notification {
+            id: entry.status.id,
+            lifetime_s: u32::try_from(left.as_secs()).unwrap_or(u32::MAX),
+            reply_window_ms: entry.reply_window_ms,
+            payload: &entry.payload,
+        })
+    }
+
+    /// Writes the notification's frame from `offset` on; returns how many
+    /// bytes. `lifetime_s` must be the same for all parts of a frame.
+    pub fn write_frame(
+        &self,
+        notification: Key,
+        lifetime_s: u32,
+        offset: u64,
+        buf: &mut [u8],
+    ) -> usize {
+        let Some(message) = self.message(notification) else { return 0 };
+        let message = ToClient::Notification(message::Notification { lifetime_s, ..message });
+        let Ok(header) = message.header() else { return 0 };
+        frame::encode_part(&header, &[&message.head(), message.payload()], offset, buf)
+    }
+
+    /// A connection began to write it and could not end: it stays until
+    /// [`unpin`](Self::unpin).
+    pub fn pin(&mut self, notification: Key) {
+        if let Some(entry) = self.entries.get_mut(notification) {
+            entry.writers += 1;
+        }
+    }
+
+    /// The connection wrote the rest, or is gone.
+    pub fn unpin(&mut self, notification: Key) {
+        if let Some(entry) = self.entries.get_mut(notification) {
+            entry.writers = entry.writers.saturating_sub(1);
+            if entry.writers == 0 && entry.expired {
+                self.remove(notification);
+            }
+        }
+    }
+
+    /// The notification was handed to the client's way. Counted once for each
+    /// client and notification as long as they go in order.
+    pub fn handle_sent(&mut self, client: Key, notification: Key) {
+        let Some(entry) = self.entries.get_mut(notification) else { return };
+        let id = entry.status.id;
+        let Some(state) = state_mut(&mut self.clients, client) else { return };
+        if id > state.sent_through {
+            state.sent_through = id;
+            entry.status.sent += 1;
+        }
+    }
+
+    /// How far the client came, by what it was sent.
+    pub fn sent_through(&self, client: Key) -> NotificationId {
+        self.state(client).map_or(NotificationId(0), |state| state.sent_through)
+    }
+
+    /// A client that just joined is not told what was said before.
+    pub fn handle_joined(&mut self, client: Key) {
+        let newest = NotificationId::new(self.incarnation, self.sequence);
+        if let Some(state) = state_mut(&mut self.clients, client) {
+            state.sent_through = newest;
+        }
+    }
+
+    /// A client's reply.
+    ///
+    /// # Errors
+    /// [`ReplyRefusal`]; nothing is changed then.
+    pub fn handle_reply(
+        &mut self,
+        now: Instant,
+        client: (Key, ClientId),
+        id: NotificationId,
+        payload: &[u8],
+    ) -> Result<(), ReplyRefusal> {
+        self.now = self.now.max(now);
+        let key = self.find(id).ok_or(ReplyRefusal::Unknown)?;
+        let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
+        if matches!(entry.target, Target::Client(only) if only != client.0) {
+            return Err(ReplyRefusal::Foreign);
+        }
+        if payload.len() > self.limits.reply_bytes_max {
+            return Err(ReplyRefusal::TooLong);
+        }
+        if self.replies.contains(key, client.0) {
+            return Err(ReplyRefusal::Repeated);
+        }
+        let room = self.limits.bytes_max.saturating_sub(self.payload_bytes);
+        while self.replies.bytes() + payload.len() > room && self.replies.collect(8, &mut self.pool)
+        {
+        }
+        if self.replies.bytes() + payload.len() > room {
+            return Err(ReplyRefusal::Full);
+        }
+        self.replies.push(&mut entry.replies, key, client, payload, &mut self.pool)?;
+        entry.status.replied += 1;
+        Ok(())
+    }
+
+    /// How far a notification came; `None` when it is unknown or has expired.
+    pub fn status(&self, id: NotificationId) -> Option<Status> {
+        self.entries.get(self.find(id)?).map(|entry| entry.status)
+    }
+
+    /// The replies to a notification, in the order they came.
+    pub fn replies(&self, id: NotificationId) -> impl Iterator<Item = Reply<'_>> {
+        let entry = self.find(id).and_then(|key| self.entries.get(key));
+        self.replies.iter(entry.map_or_else(Chain::default, |entry| entry.replies))
+    }
+
+    /// How many notifications live.
+    pub const fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none lives.
+    pub const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of the payloads and replies that are kept.
+    pub const fn bytes(&self) -> usize {
+        self.payload_bytes + self.replies.bytes()
+    }
+
+    /// How many replies are kept.
+    pub const fn replies_len(&self) -> usize {
+        self.replies.len()
+    }
+
+    fn check(
+        &mut self,
+        target: Target,
+        payload: &[u8],
+        options: NotifyOptions,
+    ) -> Result<(), NotifyError> {
+        let limits = &self.limits;
+        if payload.len() > limits.payload_bytes_max {
+            return Err(NotifyError::PayloadTooLong { bytes_max: limits.payload_bytes_max });
+        }
+        if options.lifetime < Duration::from_secs(1) || options.lifetime > limits.lifetime_max {
+            return Err(NotifyError::Lifetime { lifetime_max: limits.lifetime_max });
+        }
+        if options.reply_window > options.lifetime {
+            return Err(NotifyError::ReplyWindow);
+        }
+        if let Target::Client(client) = target
+            && self.state(client).is_some_and(|state| {
+                state.count >= limits.notifications_per_client_max
+            })
+        {
+            return Err(NotifyError::ClientFull);
+        }
+        let room = limits.bytes_max.saturating_sub(payload.len());
+        while self.bytes() > room && self.replies.collect(64, &mut self.pool) {}
+        if self.entries.is_full() || self.bytes() > room {
+            return Err(NotifyError::Full);
+        }
+        Ok(())
+    }
+
+    fn enter(&mut self, key: Key, id: NotificationId, target: Target) {
+        trim(&mut self.log, &self.entries, self.limits.notifications_max);
+        self.log.push_back((id, key));
+        match target {
+            Target::All => {
+                trim(&mut self.broadcasts, &self.entries, self.limits.notifications_max);
+                self.broadcasts.push_back((id, key));
+            }
+            Target::Client(client) => {
+                let Some(state) = state_mut(&mut self.clients, client) else { return };
+                let older = state.newest.replace(key);
+                state.count += 1;
+                if let Some(entry) = self.entries.get_mut(key) {
+                    entry.older = older;
+                }
+                if let Some(entry) = older.and_then(|older| self.entries.get_mut(older)) {
+                    entry.newer = Some(key);
+                }
+            }
+        }
+    }
+
+    fn first_own(&self, client: Key, after: NotificationId) -> Option<(Key, NotificationId)> {
+        let mut found = None;
+        let mut next = self.state(client)?.newest;
+        while let Some(key) = next {
+            let entry = self.entries.get(key)?;
+            if entry.status.id <= after {
+                break;
+            }
+            if !entry.expired {
+                found = Some((key, entry.status.id));
+            }
+            next = entry.older;
+        }
+        found
+    }
+
+    fn first_broadcast(&self, after: NotificationId) -> Option<(Key, NotificationId)> {
+        if self.broadcasts.back().is_none_or(|(id, _)| *id <= after) {
+            return None;
+        }
+        let first = self.broadcasts.partition_point(|(id, _)| *id <= after);
+        self.broadcasts
+            .range(first..)
+            .find(|(_, key)| self.entries.get(*key).is_some_and(|entry| !entry.expired))
+            .map(|(id, key)| (*key, *id))
+    }
+
+    fn find(&self, id: NotificationId) -> Option<Key> {
+        let place = self.log.binary_search_by_key(&id, |(id, _)| *id).ok()?;
+        let (_, key) = self.log.get(place)?;
+        self.entries.get(*key).filter(|entry| !entry.expired).map(|_| *key)
+    }
+
+    fn state(&self, client: Key) -> Option<&ClientState> {
+        self.clients.get(client.index()).filter(|state| state.generation == client.generation())
+    }
+
+    /// Takes an expired notification out; it is freed when nobody writes it.
+    fn expire(&mut self, key: Key) -> Option<Status> {
+        let entry = self.entries.get_mut(key)?;
+        entry.expired = true;
+        entry.expiry = None;
+        let (status, idle) = (entry.status, entry.writers == 0);
+        if idle {
+            self.remove(key);
+        }
+        Some(status)
+    }
+
+    fn remove(&mut self, key: Key) {
+        let Some(entry) = self.entries.remove(key) else { return };
+        self.payload_bytes -= entry.payload.len();
+        self.pool.give(entry.payload);
+        self.replies.discard(entry.replies);
+        let Target::Client(client) = entry.target else { return };
+        if let Some(newer) = entry.newer.and_then(|key| self.entries.get_mut(key)) {
+            newer.older = entry.older;
+        }
+        if let Some(older) = entry.older.and_then(|key| self.entries.get_mut(key)) {
+            older.newer = entry.newer;
+        }
+        let state = self.clients.get_mut(client.index());
+        if let Some(state) = state.filter(|state| state.generation == client.generation()) {
+            state.count -= 1;
+            if state.newest == Some(key) {
+                state.newest = entry.older;
+            }
+        }
+    }
+}
+
+impl Machine for Notifier {
+    type Effect = NotifierEffect;
+
+    fn poll_timeout(&self) -> Option<Instant> {
+        self.expiries.next_deadline()
+    }
+
+    fn handle_timeout(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+    }
+
+    fn poll(&mut self) -> Option<NotifierEffect> {
+        while let Some(key) = self.expiries.expire(self.now) {
+            if let Some(status) = self.expire(key) {
+                return Some(NotifierEffect::Expired(status));
+            }
+        }
+        None
+    }
+}
+
+/// The state of a client, begun anew when its place has another generation.
+fn state_mut(clients: &mut Chunks<ClientState>, client: Key) -> Option<&mut ClientState> {
+    let place = u32::try_from(client.index()).ok()?;
+    let state = clients.get_or_grow(place, ClientState::NONE)?;
+    if state.generation != client.generation() {
+        *state = ClientState { generation: client.generation(), ..ClientState::NONE };
+    }
+    Some(state)
+}
+
+/// Drops the dead from the front, and all of them when they are the half.
+fn trim(log: &mut VecDeque<(NotificationId, Key)>, entries: &Slab<Entry>, live_max: u32) {
+    while log.front().is_some_and(|(_, key)| !entries.contains(*key)) {
+        log.pop_front();
+    }
+    if log.len() >= 2 * live_max as usize {
+        log.retain(|(_, key)| entries.contains(*key));
+    }
+}
+
+fn whole_millis(span: Duration) -> u32 {
+    u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
+}

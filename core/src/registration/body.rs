@@ -1,0 +1,214 @@
+//! What client and relay tell each other at a registration, as JSON.
+
+use alloc::borrow::Cow;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::parse_hex;
+use crate::{ClientId, Incarnation};
+
+/// The version of the protocol between client and relay.
+pub const PROTOCOL: u32 = 1;
+
+/// The body of `POST /v1/register`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request<'a> {
+    /// The version that the client speaks, [`PROTOCOL`].
+    pub protocol: u32,
+    /// The identity that an earlier registration gave; absent at the first.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_client")]
+    pub client: Option<ClientId>,
+    /// The number of this registration; the client persists it and never uses
+    /// one twice.
+    pub registration: u64,
+    /// The machine's name, for people.
+    #[serde(borrow)]
+    pub hostname: Cow<'a, str>,
+    /// The machine's addresses, with the length of their network's prefix.
+    #[serde(default)]
+    pub interfaces: Vec<Interface>,
+    /// The port for datagrams; 0 is none.
+    #[serde(default)]
+    pub udp_port: u16,
+    /// Whether the client wishes for a persistent connection.
+    #[serde(default)]
+    pub persistent_connection: bool,
+}
+
+/// An address of a client and the length of its network's prefix, in bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Interface {
+    /// The address.
+    pub address: IpAddr,
+    /// Bits of the network part: at most 32 for IPv4, 128 for IPv6.
+    pub prefix: u8,
+}
+
+impl Interface {
+    /// Whether the prefix fits the kind of address.
+    pub const fn is_valid(&self) -> bool {
+        match self.address {
+            IpAddr::V4(_) => self.prefix <= 32,
+            IpAddr::V6(_) => self.prefix <= 128,
+        }
+    }
+}
+
+/// The body of the relay's answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The version that the relay speaks, [`PROTOCOL`].
+    pub protocol: u32,
+    /// The client's identity from now on.
+    #[serde(with = "client_text")]
+    pub client: ClientId,
+    /// The secret that proves the identity; only in the answer to the first
+    /// registration. 64 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<Hex<32>>,
+    /// The number of the relay's run.
+    pub incarnation: u32,
+    /// What the session key of this registration is derived from.
+    pub nonce: Hex<16>,
+    /// When to register anew, in seconds from now.
+    pub register_again_s: u32,
+    /// Whether the client shall open a persistent connection. Absent in the
+    /// answer of a relay that does not know them: none then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub persistent_connection: Option<Verdict>,
+}
+
+impl Answer {
+    /// The number of the relay's run, typed.
+    pub const fn incarnation(&self) -> Incarnation {
+        Incarnation(self.incarnation)
+    }
+}
+
+/// What the relay decided about a persistent connection.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// Whether the client is granted one.
+    pub granted: bool,
+    /// How long to wait for a test notification before opening it, in
+    /// milliseconds.
+    #[serde(default)]
+    pub wait_ms: u32,
+    /// Why not, in one word; absent when granted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Bytes written as lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Hex<const N: usize>(pub [u8; N]);
+
+impl<const N: usize> core::fmt::Display for Hex<N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+/// Keys travel in this form, so it shows nothing of itself.
+impl<const N: usize> core::fmt::Debug for Hex<N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "Hex<{N}>(..)")
+    }
+}
+
+impl<const N: usize> Serialize for Hex<N> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de, const N: usize> Deserialize<'de> for Hex<N> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        parse_hex(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+pub(crate) mod client_text {
+    use super::{ClientId, Cow, Deserialize};
+
+    pub(crate) fn serialize<S: serde::Serializer>(
+        id: &ClientId,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(id)
+    }
+
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<ClientId, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+mod optional_client {
+    use super::{ClientId, Cow, Deserialize};
+
+    pub(super) fn serialize<S: serde::Serializer>(
+        id: &Option<ClientId>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match id {
+            Some(id) => serializer.collect_str(id),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<ClientId>, D::Error> {
+        let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
+        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_first_registration_names_no_client() {
+        let body = r#"{"protocol":1,"registration":1,"hostname":"web-1",
+            "interfaces":[{"address":"10.0.0.5","prefix":24}],"later":"ignored"}"#;
+        let request: Request<'_> = serde_json::from_str(body).unwrap();
+        assert_eq!(request.client, None);
+        assert_eq!(request.interfaces[0].prefix, 24);
+        assert!(!request.persistent_connection);
+    }
+
+    #[test]
+    fn an_answer_survives_text_and_hides_its_secret() {
+        let answer = Answer {
+            protocol: PROTOCOL,
+            client: ClientId([0xab; 16]),
+            secret: Some(Hex([0xcd; 32])),
+            incarnation: 7,
+            nonce: Hex([1; 16]),
+            register_again_s: 21_600,
+            persistent_connection: Some(Verdict { granted: true, wait_ms: 0, reason: None }),
+        };
+        let text = serde_json::to_string(&answer).unwrap();
+        assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);
+        assert!(!alloc::format!("{answer:?}").contains("cdcd"));
+    }
+
+    #[test]
+    fn an_older_relay_gives_no_verdict() {
+        let text = alloc::format!(
+            r#"{{"protocol":1,"client":"{}","incarnation":1,"nonce":"{}","register_again_s":60}}"#,
+            ClientId([1; 16]),
+            Hex([2; 16]),
+        );
+        let answer: Answer = serde_json::from_str(&text).unwrap();
+        assert_eq!(answer.persistent_connection, None);
+    }
+}

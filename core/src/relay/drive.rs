@@ -1,0 +1,429 @@
+//! The door in and the door out.
+
+use alloc::boxed::Box;
+use core::net::SocketAddr;
+
+use super::connection::{Closing, Conn, HttpConn, Role, Route};
+use super::line::Source;
+use super::{Event, Relay, Sweep};
+use crate::notify::NotifierEffect;
+use crate::registration::RegistryEffect;
+use crate::wire::message::{self, ByeReason, Hello};
+use crate::{
+    AcceptError, Close, CloseReason, ConnId, Deadline, Endpoint, Input, Instant, Key, Machine,
+    OUTPUT_BUF_MIN, Output, http,
+};
+
+/// What one step on a connection came to; `Written` is in the caller's buffer.
+pub(super) enum Step {
+    Written { conn: ConnId, len: usize },
+    Output(Output<'static, Event>),
+}
+
+impl Endpoint for Relay {
+    type Event = Event;
+
+    fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
+        self.advance(now);
+        match input {
+            Input::Timeout => {
+                self.registry.handle_timeout(self.now);
+                self.notifier.handle_timeout(self.now);
+            }
+            Input::Received { conn, bytes } => return self.handle_received(conn, bytes),
+            Input::Introduced { conn, peer, secure } => {
+                if let Some(conn) = self.live(conn) {
+                    conn.peer = peer;
+                    conn.secure = secure;
+                }
+            }
+            Input::Eof { conn } => self.handle_eof(conn),
+            Input::Blocked { conn } => self.handle_blocked(conn),
+            Input::Writable { conn } => self.handle_writable(conn),
+            Input::Moved { conn, bytes } => self.handle_moved(conn, bytes),
+            Input::Closed { conn, why } => self.handle_closed(conn, why),
+            Input::Datagram { .. } => self.stats.datagrams_dropped.count("unexpected"),
+            // A relay opens no connection and stores nothing.
+            Input::Connected { .. }
+            | Input::ConnectFailed { .. }
+            | Input::WallClock(_)
+            | Input::Hashed { .. }
+            | Input::Stored { .. }
+            | Input::Loaded { .. }
+            | Input::StoreFailed { .. } => {}
+        }
+        0
+    }
+
+    fn poll_output<'b>(&mut self, buf: &'b mut [u8]) -> Output<'b, Event> {
+        if buf.len() < OUTPUT_BUF_MIN {
+            return Output::BufferTooSmall { needed: OUTPUT_BUF_MIN };
+        }
+        loop {
+            if let Some(event) = self.next_event() {
+                return Output::Event(event);
+            }
+            let Some(conn) = self.next_conn() else {
+                if self.events.is_empty() {
+                    return Output::Wait(self.deadline());
+                }
+                continue;
+            };
+            match self.step(conn, buf) {
+                Some(Step::Written { conn, len }) => {
+                    return Output::Write { conn, bytes: &buf[..len] };
+                }
+                Some(Step::Output(output)) => return output,
+                None => {}
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        _local: SocketAddr,
+    ) -> Result<ConnId, AcceptError> {
+        self.advance(now);
+        if self.draining {
+            self.stats.accepts_refused.count("draining");
+            return Err(AcceptError::Draining);
+        }
+        let server = http::Server::new(self.now, &self.http);
+        let role = Role::Http(Box::new(HttpConn { server, route: Route::Idle }));
+        let conn =
+            Conn { peer, secure: false, blocked: false, resume: false, timer: None, role };
+        let Ok(key) = self.conns.insert(conn) else {
+            self.stats.accepts_refused.count("full");
+            return Err(AcceptError::Full);
+        };
+        self.stats.accepted += 1;
+        self.rearm(key);
+        Ok(ConnId::from_key(key))
+    }
+}
+
+impl Relay {
+    fn handle_received(&mut self, id: ConnId, bytes: &[u8]) -> usize {
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            self.stats.stale_inputs += 1;
+            return bytes.len();
+        };
+        let taken = match &mut conn.role {
+            Role::Http(http) => http.server.handle_received(self.now, bytes, &mut self.pool),
+            Role::Line(_) => return self.handle_frames(id, bytes),
+            Role::Closing(_) => bytes.len(),
+        };
+        self.touched(id);
+        taken
+    }
+
+    fn handle_eof(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            self.stats.stale_inputs += 1;
+            return;
+        };
+        match &mut conn.role {
+            Role::Http(http) => http.server.handle_eof(now, &mut self.pool),
+            Role::Line(_) => self.end(id, Close::Finish, "the peer ended"),
+            Role::Closing(_) => {}
+        }
+        self.touched(id);
+    }
+
+    fn handle_blocked(&mut self, id: ConnId) {
+        let (now, stall) = (self.now, self.now + self.settings.line_stall);
+        let Some(conn) = self.live(id) else { return };
+        conn.blocked = true;
+        match &mut conn.role {
+            Role::Http(http) => http.server.handle_blocked(now),
+            Role::Line(line) => line.handle_blocked(stall),
+            Role::Closing(_) => {}
+        }
+        self.rearm(id.key());
+    }
+
+    fn handle_writable(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(conn) = self.live(id) else { return };
+        conn.blocked = false;
+        match &mut conn.role {
+            Role::Http(http) => http.server.handle_writable(now),
+            Role::Line(line) => line.handle_writable(),
+            Role::Closing(_) => {}
+        }
+        self.touched(id);
+    }
+
+    fn handle_moved(&mut self, id: ConnId, bytes: u64) {
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            self.stats.stale_inputs += 1;
+            return;
+        };
+        if let Role::Http(http) = &mut conn.role {
+            http.server.handle_moved(self.now, bytes, &mut self.pool);
+        }
+        self.touched(id);
+    }
+
+    fn handle_closed(&mut self, id: ConnId, why: CloseReason) {
+        self.leave(id, close_text(why));
+        let Some(conn) = self.conns.remove(id.key()) else {
+            self.stats.stale_inputs += 1;
+            return;
+        };
+        self.ready.remove(id.index() as u32);
+        if let Some(timer) = conn.timer {
+            self.timers.cancel(timer);
+        }
+        if self.draining && self.conns.is_empty() {
+            self.events.push_back(Event::Drained);
+        }
+    }
+
+    /// The connection, or a counted stale input.
+    fn live(&mut self, id: ConnId) -> Option<&mut Conn> {
+        let conn = self.conns.get_mut(id.key());
+        if conn.is_none() {
+            self.stats.stale_inputs += 1;
+        }
+        conn
+    }
+
+    /// Something changed on the connection: it is looked at in the next poll.
+    pub(super) fn touched(&mut self, id: ConnId) {
+        self.wake(id);
+        self.rearm(id.key());
+    }
+
+    /// The one place where a connection's timer follows its deadline.
+    fn rearm(&mut self, key: Key) {
+        let Some(conn) = self.conns.get_mut(key) else { return };
+        match (conn.deadline(), conn.timer) {
+            (Some(at), Some(timer)) => {
+                if !self.timers.reschedule(timer, at) {
+                    conn.timer = self.timers.insert(at, key).ok();
+                }
+            }
+            // There is a timer for each connection, so there is room.
+            (Some(at), None) => conn.timer = self.timers.insert(at, key).ok(),
+            (None, Some(timer)) => {
+                self.timers.cancel(timer);
+                conn.timer = None;
+            }
+            (None, None) => {}
+        }
+    }
+
+    fn deadline(&self) -> Option<Deadline> {
+        [
+            (self.timers.next_deadline(), "connection"),
+            (self.registry.poll_timeout(), "registration"),
+            (self.notifier.poll_timeout(), "notification"),
+        ]
+        .into_iter()
+        .filter_map(|(at, reason)| at.map(|at| Deadline { at, reason }))
+        .min_by_key(|deadline| deadline.at)
+    }
+
+    fn next_event(&mut self) -> Option<Event> {
+        if let Some(event) = self.events.pop_front() {
+            return Some(event);
+        }
+        if let Some(NotifierEffect::Expired(status)) = self.notifier.poll() {
+            return Some(Event::Expired(status));
+        }
+        let RegistryEffect::Forgotten { id, .. } = self.registry.poll()?;
+        Some(Event::Forgotten { client: id })
+    }
+
+    /// The next connection that wants to be looked at: one that is ready, one
+    /// whose time has come, or the next on a walk over all.
+    fn next_conn(&mut self) -> Option<ConnId> {
+        while let Some(place) = self.ready.pop() {
+            if let Some(key) = self.conns.key_at(place as usize) {
+                return Some(ConnId::from_key(key));
+            }
+        }
+        while let Some(key) = self.timers.expire(self.now) {
+            if let Some(conn) = self.conns.get_mut(key) {
+                conn.timer = None;
+                self.handle_due(ConnId::from_key(key));
+                return Some(ConnId::from_key(key));
+            }
+        }
+        self.next_on_walk()
+    }
+
+    fn next_on_walk(&mut self) -> Option<ConnId> {
+        let Sweep { next, until, wrapped } = self.sweep?;
+        let found = self.conns.next_from(next);
+        let ended = |key: &Key| wrapped && key.index() >= until;
+        match found {
+            Some(key) if !ended(&key) => {
+                self.sweep = Some(Sweep { next: key.index() + 1, until, wrapped });
+                if self.draining {
+                    self.drain_conn(ConnId::from_key(key));
+                }
+                Some(ConnId::from_key(key))
+            }
+            None if !wrapped && until > 0 => {
+                self.sweep = Some(Sweep { next: 0, until, wrapped: true });
+                self.next_on_walk()
+            }
+            _ => {
+                self.sweep = None;
+                if self.draining && self.conns.is_empty() {
+                    self.events.push_back(Event::Drained);
+                }
+                None
+            }
+        }
+    }
+
+    /// The connection's deadline has come.
+    fn handle_due(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(id.key()) else { return };
+        match &mut conn.role {
+            Role::Http(http) => http.server.handle_timeout(now, &mut self.pool),
+            Role::Line(line) => {
+                if line.deadline().is_some_and(|at| at <= now) {
+                    self.stats.lines_refused.count("slow reader");
+                    self.end(id, Close::Abort, "slow reader");
+                }
+            }
+            Role::Closing(closing) => {
+                if matches!(closing, Closing::Lingering(at) if *at <= now) {
+                    *closing = Closing::Tell(Close::Abort);
+                }
+            }
+        }
+    }
+
+    fn drain_conn(&mut self, id: ConnId) {
+        let (now, window) = (self.now, self.return_window_ms());
+        let Some(conn) = self.conns.get_mut(id.key()) else { return };
+        match &mut conn.role {
+            Role::Http(http) => http.server.drain(now, &mut self.pool),
+            Role::Line(line) => line.owe_bye(ByeReason::ShuttingDown, window),
+            Role::Closing(_) => {}
+        }
+    }
+
+    /// Does the next thing on a connection, and puts it back on the list as
+    /// long as it wants more.
+    fn step(&mut self, id: ConnId, buf: &mut [u8]) -> Option<Step> {
+        let conn = self.conns.get_mut(id.key())?;
+        let step = match &mut conn.role {
+            Role::Http(_) => self.step_http(id, buf),
+            Role::Line(_) => self.step_line(id, buf),
+            Role::Closing(Closing::Tell(how)) => {
+                let how = *how;
+                conn.role = Role::Closing(match how {
+                    Close::Finish => Closing::Lingering(self.now + self.settings.http.linger),
+                    Close::Abort => Closing::Told,
+                });
+                Some(Step::Output(Output::Close { conn: id, how }))
+            }
+            Role::Closing(_) => None,
+        };
+        if step.is_some() && self.wants_more(id) {
+            self.wake(id);
+        }
+        self.rearm(id.key());
+        step
+    }
+
+    fn wants_more(&self, id: ConnId) -> bool {
+        self.conns.get(id.key()).is_some_and(|conn| match &conn.role {
+            Role::Http(_) => true,
+            Role::Line(line) => conn.resume || line.is_over() || line.wants_write(&self.notifier),
+            Role::Closing(closing) => matches!(closing, Closing::Tell(_)),
+        })
+    }
+
+    fn step_line(&mut self, id: ConnId, buf: &mut [u8]) -> Option<Step> {
+        let hello = Hello {
+            version: message::VERSION,
+            incarnation: self.settings.registry.incarnation,
+            body_bytes_max: self.limits.frame_body_bytes_max,
+        };
+        let conn = self.conns.get_mut(id.key())?;
+        let Role::Line(line) = &mut conn.role else { return None };
+        if !conn.blocked {
+            let mut source = Source { notifier: &mut self.notifier, hello };
+            let (len, begun) = line.write(&mut source, buf);
+            if begun > 0 {
+                self.stats.sent.add("connection", begun);
+            }
+            if len > 0 {
+                return Some(Step::Written { conn: id, len });
+            }
+            if line.is_over() {
+                self.end(id, Close::Finish, "closed by the relay");
+                return self.step(id, buf);
+            }
+        }
+        if conn.resume && line.can_take() {
+            conn.resume = false;
+            return Some(Step::Output(Output::Resume { conn: id }));
+        }
+        None
+    }
+
+    /// Ends the connection: what it held is given back at once, the driver is
+    /// told at the next look.
+    pub(super) fn end(&mut self, id: ConnId, how: Close, why: &'static str) {
+        let open = |conn: &Conn| !matches!(conn.role, Role::Closing(_));
+        if !self.conns.get(id.key()).is_some_and(open) {
+            return;
+        }
+        self.leave(id, why);
+        if let Some(conn) = self.conns.get_mut(id.key()) {
+            conn.role = Role::Closing(Closing::Tell(how));
+        }
+        self.touched(id);
+    }
+
+    /// Takes the connection out of what it belonged to.
+    fn leave(&mut self, id: ConnId, why: &'static str) {
+        let Some(conn) = self.conns.get_mut(id.key()) else { return };
+        match &mut conn.role {
+            Role::Http(http) => {
+                http.server.handle_closed(&mut self.pool);
+                let route = core::mem::replace(&mut http.route, Route::Idle);
+                self.request_over(route, 0, true);
+            }
+            Role::Line(line) => {
+                line.release(&mut self.notifier, &mut self.pool);
+                let client = line.client;
+                self.stats.lines -= 1;
+                if let Some(record) = self.registry.get(client) {
+                    let name = record.id;
+                    if record.connection == Some(id) {
+                        self.registry.set_connection(client, None);
+                    }
+                    self.events.push_back(Event::Disconnected { client: name, conn: id, why });
+                }
+            }
+            Role::Closing(_) => return,
+        }
+        if let Some(conn) = self.conns.get_mut(id.key()) {
+            conn.role = Role::Closing(Closing::Told);
+        }
+    }
+}
+
+const fn close_text(why: CloseReason) -> &'static str {
+    match why {
+        CloseReason::Done => "closed in order",
+        CloseReason::Local => "closed by this end",
+        CloseReason::Reset => "reset by the peer",
+        CloseReason::Failed => "input or output failed",
+        CloseReason::Tls => "TLS failed",
+        CloseReason::Storage => "the file behind the transfer failed",
+    }
+}

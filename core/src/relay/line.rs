@@ -1,0 +1,221 @@
+//! A persistent connection, seen from the relay.
+
+use arrayvec::ArrayVec;
+
+use crate::collections::Pool;
+use crate::notify::Notifier;
+use crate::wire::BufferTooSmall;
+use crate::wire::frame::Deframer;
+use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
+use crate::{Instant, Key, NotificationId};
+
+/// Replies that wait to be confirmed; while it is full, nothing is taken.
+const TAKEN_MAX: usize = 4;
+
+/// The state of a persistent connection. It holds what is owed to the client,
+/// not the bytes.
+pub(super) struct Line {
+    pub(super) client: Key,
+    pub(super) deframer: Deframer,
+    /// The newest notification that was written, or came another way.
+    cursor: NotificationId,
+    /// A frame of which a part was written.
+    partial: Option<Partial>,
+    owed: Owed,
+    /// When a peer that takes nothing is given up.
+    stall: Option<Instant>,
+}
+
+#[derive(Default)]
+struct Owed {
+    hello: bool,
+    pong: Option<u64>,
+    taken: ArrayVec<NotificationId, TAKEN_MAX>,
+    bye: Option<Bye>,
+    /// The last frame was written: the connection can be ended.
+    over: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Partial {
+    notification: Key,
+    lifetime_s: u32,
+    offset: u64,
+}
+
+/// What a line needs to write.
+pub(super) struct Source<'a> {
+    pub(super) notifier: &'a mut Notifier,
+    pub(super) hello: Hello,
+}
+
+impl Line {
+    pub(super) fn new(client: Key, after: NotificationId) -> Self {
+        Self {
+            client,
+            deframer: Deframer::default(),
+            cursor: after,
+            partial: None,
+            owed: Owed { hello: true, ..Owed::default() },
+            stall: None,
+        }
+    }
+
+    pub(super) const fn deadline(&self) -> Option<Instant> {
+        self.stall
+    }
+
+    pub(super) const fn handle_blocked(&mut self, stall: Instant) {
+        self.stall = Some(stall);
+    }
+
+    pub(super) const fn handle_writable(&mut self) {
+        self.stall = None;
+    }
+
+    /// The client asks whether the relay is alive. One that asks again before
+    /// the answer left gets one answer.
+    pub(super) const fn owe_pong(&mut self, nonce: u64) {
+        self.owed.pong = Some(nonce);
+    }
+
+    /// Whether another reply can be confirmed.
+    pub(super) const fn can_take(&self) -> bool {
+        !self.owed.taken.is_full() && self.owed.bye.is_none() && !self.owed.over
+    }
+
+    pub(super) fn owe_taken(&mut self, id: NotificationId) {
+        // `can_take` was asked before.
+        let _ = self.owed.taken.try_push(id);
+    }
+
+    /// Ends the connection behind what was begun.
+    pub(super) const fn owe_bye(&mut self, reason: ByeReason, retry_after_ms: u32) {
+        if self.owed.bye.is_none() && !self.owed.over {
+            self.owed.bye = Some(Bye { reason, retry_after_ms });
+        }
+    }
+
+    /// Whether the last frame was written.
+    pub(super) const fn is_over(&self) -> bool {
+        self.owed.over
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn wants_write(&self, notifier: &Notifier) -> bool {
+        let owed = &self.owed;
+        !owed.over
+            && (self.partial.is_some()
+                || owed.hello
+                || owed.pong.is_some()
+                || owed.bye.is_some()
+                || !owed.taken.is_empty()
+                || notifier.pending(self.client, self.cursor).is_some())
+    }
+
+    /// Fills `buf` with what is owed and with notifications; returns the bytes
+    /// and how many notifications were begun.
+    pub(super) fn write(&mut self, source: &mut Source<'_>, buf: &mut [u8]) -> (usize, u64) {
+        let mut len = self.write_partial(source.notifier, buf);
+        if self.partial.is_some() {
+            return (len, 0);
+        }
+        len += self.write_owed(source.hello, &mut buf[len..]);
+        if self.owed.bye.is_some() || self.owed.over {
+            return (len, 0);
+        }
+        let mut begun = 0;
+        while let Some((notification, id)) = source.notifier.pending(self.client, self.cursor) {
+            let Some(written) = self.begin(source.notifier, notification, &mut buf[len..], len > 0)
+            else {
+                break;
+            };
+            source.notifier.handle_sent(self.client, notification);
+            self.cursor = id;
+            begun += 1;
+            len += written;
+            if self.partial.is_some() {
+                break;
+            }
+        }
+        (len, begun)
+    }
+
+    /// Gives everything back when the connection is gone.
+    pub(super) fn release(&mut self, notifier: &mut Notifier, pool: &mut Pool) {
+        self.deframer.release(pool);
+        if let Some(partial) = self.partial.take() {
+            notifier.unpin(partial.notification);
+        }
+    }
+
+    /// Writes a notification's frame, or its first part if nothing else is in
+    /// the buffer. `None` leaves it for the next one.
+    fn begin(
+        &mut self,
+        notifier: &mut Notifier,
+        notification: Key,
+        buf: &mut [u8],
+        not_first: bool,
+    ) -> Option<usize> {
+        let message = notifier.message(notification)?;
+        let lifetime_s = message.lifetime_s;
+        let frame_bytes = ToClient::Notification(message).encoded_len();
+        if not_first && frame_bytes > buf.len() {
+            return None;
+        }
+        let written = notifier.write_frame(notification, lifetime_s, 0, buf);
+        if written < frame_bytes {
+            notifier.pin(notification);
+            self.partial = Some(Partial { notification, lifetime_s, offset: written as u64 });
+        }
+        Some(written)
+    }
+
+    fn write_partial(&mut self, notifier: &mut Notifier, buf: &mut [u8]) -> usize {
+        let Some(partial) = self.partial else { return 0 };
+        let Partial { notification, lifetime_s, offset } = partial;
+        let written = notifier.write_frame(notification, lifetime_s, offset, buf);
+        if written < buf.len() {
+            self.partial = None;
+            notifier.unpin(notification);
+        } else {
+            self.partial = Some(Partial { offset: offset + written as u64, ..partial });
+        }
+        written
+    }
+
+    /// Control frames are small: what does not fit waits for the next buffer.
+    fn write_owed(&mut self, hello: Hello, buf: &mut [u8]) -> usize {
+        let mut len = 0;
+        let mut put = |message: ToClient<'_>| match message.encode(&mut buf[len..]) {
+            Ok(written) => {
+                len += written;
+                true
+            }
+            Err(BufferTooSmall { .. }) => false,
+        };
+        let owed = &mut self.owed;
+        if owed.hello {
+            owed.hello = !put(ToClient::Hello(hello));
+        }
+        if let Some(nonce) = owed.pong
+            && put(ToClient::Pong(Pong { nonce }))
+        {
+            owed.pong = None;
+        }
+        while let Some(&notification) = owed.taken.first() {
+            if !put(ToClient::Taken(Taken { notification })) {
+                return len;
+            }
+            owed.taken.remove(0);
+        }
+        if let Some(bye) = owed.bye
+            && put(ToClient::Bye(bye))
+        {
+            owed.bye = None;
+            owed.over = true;
+        }
+        len
+    }
+}

@@ -1,0 +1,93 @@
+//! What a relay can be told, and how much it holds.
+
+use core::time::Duration;
+
+use crate::http;
+use crate::notify::NotifierLimits;
+use crate::registration::{RegistryLimits, RegistrySettings};
+use crate::wire::proof::MasterKey;
+use crate::Incarnation;
+
+/// The figures of a relay.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Who may register, and for how long.
+    pub registry: RegistrySettings,
+    /// The deadlines of HTTP.
+    pub http: http::Timeouts,
+    /// How long a persistent connection may not take what is written to it.
+    pub line_stall: Duration,
+    /// The window in which clients return when the relay shuts down.
+    pub return_window: Duration,
+}
+
+impl Settings {
+    /// The defaults, for a relay with this key in its run `incarnation`.
+    pub fn new(key: MasterKey, incarnation: Incarnation) -> Self {
+        Self {
+            registry: RegistrySettings {
+                key,
+                incarnation,
+                period: Duration::from_secs(6 * 3_600),
+                missed_periods_max: 3,
+                persistent_connections: true,
+                secrets_over_plaintext: false,
+            },
+            http: http::Timeouts::default(),
+            line_stall: Duration::from_secs(30),
+            return_window: Duration::from_secs(30),
+        }
+    }
+
+    /// With figures that could not work moved to the nearest that do.
+    pub(super) fn sound(mut self) -> Self {
+        self.registry.period = self.registry.period.max(Duration::from_secs(1));
+        self.line_stall = self.line_stall.max(Duration::from_millis(1));
+        self
+    }
+}
+
+/// Every bound of a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at a time.
+    pub connections_max: u32,
+    /// Requests that wait for the application at a time; beyond it 503.
+    pub requests_max: u32,
+    /// Bytes of a registration's body.
+    pub registration_body_bytes_max: u64,
+    /// Bytes of the body of a frame from a client.
+    pub frame_body_bytes_max: u32,
+    /// Notifications in one answer of the inbox.
+    pub inbox_notifications_max: usize,
+    /// Events that may wait for the driver before inputs are no longer taken.
+    pub events_max: usize,
+    /// Buffers that are kept for reuse.
+    pub buffers_max: u32,
+    /// Bytes of a buffer that is kept for reuse.
+    pub buffer_bytes_max: usize,
+    /// Of each HTTP connection.
+    pub http: http::Limits,
+    /// Of the registry.
+    pub registry: RegistryLimits,
+    /// Of the notifications.
+    pub notifier: NotifierLimits,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 50_000,
+            requests_max: 1_024,
+            registration_body_bytes_max: 16_384,
+            frame_body_bytes_max: 65_536 + 64,
+            inbox_notifications_max: 32,
+            events_max: 64,
+            buffers_max: 256,
+            buffer_bytes_max: 65_536,
+            http: http::Limits::default(),
+            registry: RegistryLimits::default(),
+            notifier: NotifierLimits::default(),
+        }
+    }
+}
