@@ -161,7 +161,6 @@ fn a_handshake_that_stalls_is_given_up() {
     let peer = Peer::start(|mut stream| {
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all);
-        assert!(!all.is_empty(), "the client says hello");
     });
     let mut bench = Bench::with(certificate.client(), None, DriverLimits::default());
     bench.driver.limits.connect_timeout = Duration::from_millis(1);
