@@ -8,6 +8,7 @@
 
 pub mod clock;
 pub mod data_dir;
+pub mod driver;
 pub mod files;
 pub mod logs;
 pub mod private;
