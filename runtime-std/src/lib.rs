@@ -1,1 +1,16 @@
-//! runtime
+//! What a driver of [`tautline_core`] needs from the operating system: clock,
+//! files, TLS, settings and logs.
+//!
+//! The parts stand alone, and both runtimes use them. Nothing here decides
+//! about the protocol.
+
+#![forbid(unsafe_code)]
+
+pub mod clock;
+pub mod data_dir;
+pub mod driver;
+pub mod files;
+pub mod logs;
+pub mod private;
+pub mod settings;
+pub mod tls;
