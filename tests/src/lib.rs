@@ -11,6 +11,7 @@
 
 #![deny(unsafe_code)]
 
+mod binary;
 pub mod counting;
 pub mod dice;
 pub mod laws;
@@ -18,4 +19,5 @@ pub mod tables;
 pub mod tidy;
 pub mod world;
 
+pub use binary::binary;
 pub use dice::Dice;

@@ -66,7 +66,7 @@ impl EndpointCase for ServerCase {
         (toys::Server::new(Instant::ORIGIN), Self::default())
     }
 
-    fn bytes(&mut self, dice: &mut Dice) -> Vec<u8> {
+    fn bytes(&mut self, _: ConnId, dice: &mut Dice) -> Vec<u8> {
         self.numbers += 1;
         let mut bytes = toys::message(1, 1, self.numbers).to_vec();
         bytes.truncate(1 + dice.index(2 * MESSAGE_BYTES));
@@ -147,7 +147,7 @@ impl EndpointCase for ClientCase {
         self.sent = bytes.try_into().ok().map(|message| (conn, message));
     }
 
-    fn bytes(&mut self, dice: &mut Dice) -> Vec<u8> {
+    fn bytes(&mut self, _: ConnId, dice: &mut Dice) -> Vec<u8> {
         match self.sent {
             Some((_, message)) => message.to_vec(),
             None => dice.bytes(MESSAGE_BYTES),
