@@ -53,7 +53,6 @@ fn a_breach_comes_back_from_its_seed() {
 /// The toy server: storage, promises, a stream, back pressure.
 #[derive(Default)]
 struct ServerCase {
-    numbers: u64,
     rests_on: BTreeMap<Message, Ticket>,
     appended: Vec<Message>,
 }
@@ -67,10 +66,8 @@ impl EndpointCase for ServerCase {
     }
 
     fn bytes(&mut self, _: ConnId, dice: &mut Dice) -> Vec<u8> {
-        self.numbers += 1;
-        let mut bytes = toys::message(1, 1, self.numbers).to_vec();
-        bytes.truncate(1 + dice.index(2 * MESSAGE_BYTES));
-        bytes
+        // Random, so that no two messages are the same however they are cut.
+        dice.bytes(2 * MESSAGE_BYTES)
     }
 
     fn promises(&mut self, output: &Output<'_, ()>) -> Option<Ticket> {

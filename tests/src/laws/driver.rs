@@ -400,7 +400,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
         let (contrary, dice) = (self.contrary, &mut self.dice);
         let mut strike = |fault| {
             contrary
-                && dice.one_in(12)
+                && dice.one_in(40)
                 && matches!(
                     fault,
                     Fault::StoreFull | Fault::SyncFailed | Fault::ReadFailed
@@ -443,7 +443,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
         let state = &mut self.conns.get_mut(&place).expect("picked");
         let conn = state.id;
         match state.state {
-            State::Connecting if dice.one_in(3) => {
+            State::Connecting if dice.one_in(4) || !case.opened(conn, now) => {
                 self.remove(conn);
                 let why = *dice.pick(&[ConnectError::Refused, ConnectError::TimedOut]);
                 self.tell(now, Input::ConnectFailed { conn, why });
@@ -477,9 +477,9 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
             self.tell(now, Input::Moved { conn, bytes });
         } else if state.take.is_some() {
             self.move_taken(case, conn, now, dice, log);
-        } else if dice.one_in(12) {
+        } else if dice.one_in(40) {
             self.lose(now, conn, CloseReason::Reset);
-        } else if !state.stalled && !state.ended && dice.one_in(12) {
+        } else if !state.stalled && !state.ended && dice.one_in(40) {
             state.ended = true;
             self.tell(now, Input::Eof { conn });
         } else {

@@ -44,6 +44,12 @@ pub trait EndpointCase: Sized {
         dice.bytes(200)
     }
 
+    /// A connection that the endpoint opens reaches its peer; false if that
+    /// does not take it.
+    fn opened(&mut self, _conn: ConnId, _now: Instant) -> bool {
+        true
+    }
+
     /// What may come as a datagram: sound for the most part.
     fn datagram(&mut self, dice: &mut Dice) -> Vec<u8> {
         dice.bytes(200)
