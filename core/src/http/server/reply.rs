@@ -33,16 +33,7 @@ impl Server {
         }
         let discard_max = self.settings.limits().body_bytes_discard_max;
         self.keep_alive &= self.body.discard(discard_max);
-        let bodiless = matches!(head.status, 204 | 304);
-        let framing = match &body {
-            _ if bodiless => Framing::Silent,
-            ResponseBody::Empty => Framing::Length(0),
-            ResponseBody::Bytes(bytes) => Framing::Length(bytes.len() as u64),
-            ResponseBody::File { range, .. } => Framing::Length(range.end - range.start),
-            ResponseBody::Stream { len: Some(len) } => Framing::Length(*len),
-            ResponseBody::Stream { len: None } if self.is_http10 => Framing::Silent,
-            ResponseBody::Stream { len: None } => Framing::Chunked,
-        };
+        let framing = self.framing(head.status, &body);
         let inline = match &body {
             ResponseBody::Bytes(bytes) if !self.is_head => *bytes,
             _ => &[],
@@ -55,28 +46,9 @@ impl Server {
         let out = self.out.append(bytes, pool);
         encode::response_head(out, head.status, head.headers, framing, persistence);
         out.extend_from_slice(inline);
-        self.route = match body {
-            _ if self.is_head || bodiless => Route::Buffers,
-            ResponseBody::File { file, range } if !range.is_empty() => {
-                self.leg = Leg {
-                    file,
-                    at: range.start,
-                    left: range.end - range.start,
-                };
-                Route::File
-            }
-            ResponseBody::Stream { .. } => {
-                self.pending.set(Pending::PULL);
-                match framing {
-                    Framing::Length(left) => {
-                        self.leg.left = left;
-                        Route::Known
-                    }
-                    Framing::Chunked => Route::Chunked,
-                    Framing::Silent => Route::Raw,
-                }
-            }
-            _ => Route::Buffers,
+        self.route = match self.is_head {
+            true => Route::Buffers,
+            false => self.route(body, framing),
         };
         self.status = head.status;
         self.reply = Reply::Writing;
@@ -275,6 +247,47 @@ impl Server {
         }
     }
 
+    /// How the head tells of the body: RFC 9112 section 6.
+    fn framing(&self, status: u16, body: &ResponseBody<'_>) -> Framing {
+        match body {
+            _ if is_bodiless(status) => Framing::Silent,
+            ResponseBody::Empty => Framing::Length(0),
+            ResponseBody::Bytes(bytes) => Framing::Length(bytes.len() as u64),
+            ResponseBody::File { range, .. } => Framing::Length(range.end - range.start),
+            ResponseBody::Stream { len: Some(len) } => Framing::Length(*len),
+            ResponseBody::Stream { len: None } if self.is_http10 => Framing::Silent,
+            ResponseBody::Stream { len: None } => Framing::Chunked,
+        }
+    }
+
+    /// Which way the body goes.
+    fn route(&mut self, body: ResponseBody<'_>, framing: Framing) -> Route {
+        match body {
+            ResponseBody::File { file, range } if !range.is_empty() => {
+                self.leg = Leg {
+                    file,
+                    at: range.start,
+                    left: range.end - range.start,
+                };
+                Route::File
+            }
+            ResponseBody::Stream { .. } => {
+                self.pending.set(Pending::PULL);
+                match framing {
+                    Framing::Length(left) => {
+                        self.leg.left = left;
+                        Route::Known
+                    }
+                    Framing::Chunked => Route::Chunked,
+                    Framing::Silent => Route::Raw,
+                }
+            }
+            ResponseBody::Empty | ResponseBody::Bytes(_) | ResponseBody::File { .. } => {
+                Route::Buffers
+            }
+        }
+    }
+
     fn await_discarded(&mut self, now: Instant) {
         if self.body.is_awaited() {
             let timeouts = self.settings.timeouts();
@@ -299,7 +312,7 @@ impl Server {
             return Err(Misuse::Status);
         }
         encode::check_headers(head.headers)?;
-        if matches!(head.status, 204 | 304) && *body != ResponseBody::Empty {
+        if is_bodiless(head.status) && *body != ResponseBody::Empty {
             return Err(Misuse::BodyNotAllowed);
         }
         let inline = match body {
@@ -315,4 +328,9 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Whether a final response of this status never has a body.
+fn is_bodiless(status: u16) -> bool {
+    matches!(status, 204 | 304)
 }
