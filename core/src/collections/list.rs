@@ -1,10 +1,7 @@
 //! A doubly linked list of places.
 
-use super::NONE;
 use super::chunk::Chunks;
-
-/// The `prev` of a place that is not in the list.
-const OUTSIDE: u32 = u32::MAX - 1;
+use super::{NONE, OUTSIDE, places_below};
 
 /// A list that holds each place at most once; everything is O(1).
 ///
@@ -19,6 +16,7 @@ pub(super) struct List {
 
 #[derive(Clone, Copy)]
 struct Link {
+    /// The place before, or [`OUTSIDE`] if this one is not in the list.
     prev: u32,
     next: u32,
 }
@@ -34,14 +32,8 @@ impl Link {
 
 impl List {
     pub(super) const fn new(places_max: u32) -> Self {
-        // Two values of `u32` are no places but marks.
-        let places_max = if places_max > OUTSIDE {
-            OUTSIDE
-        } else {
-            places_max
-        };
         Self {
-            links: Chunks::new(places_max),
+            links: Chunks::new(places_below(places_max)),
             front: NONE,
             back: NONE,
             len: 0,

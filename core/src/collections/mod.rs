@@ -13,8 +13,11 @@
 
 mod bits;
 mod chunk;
+mod index;
 mod list;
 mod lru;
+#[cfg(any(test, feature = "_test"))]
+pub mod model;
 mod pool;
 mod ready;
 mod slab;
@@ -22,6 +25,7 @@ mod wheel;
 
 use core::fmt;
 
+pub use index::{Index, KeyHash};
 pub use lru::Lru;
 pub use pool::Pool;
 pub use ready::ReadyList;
@@ -48,3 +52,14 @@ impl<T> core::error::Error for Full<T> {}
 
 /// No place: the end of a list of places.
 const NONE: u32 = u32::MAX;
+/// The mark of a place that is in no list.
+const OUTSIDE: u32 = u32::MAX - 1;
+
+/// `places_max`, less the two values that are no places but marks.
+const fn places_below(places_max: u32) -> u32 {
+    if places_max > OUTSIDE {
+        OUTSIDE
+    } else {
+        places_max
+    }
+}

@@ -127,3 +127,48 @@ impl fmt::Debug for Pool {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_buffer_that_grew_is_used_again() {
+        let mut pool = Pool::new(1, 65_536);
+        let mut buffer = pool.take(100);
+        buffer.resize(5_000, 1);
+        let capacity = buffer.capacity();
+        pool.give(buffer);
+        let again = pool.take(100);
+        assert_eq!((again.capacity(), again.len()), (capacity, 0));
+        assert_eq!((pool.retained(), pool.retained_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn each_size_has_room_of_its_own() {
+        let mut pool = Pool::new(2, 1_024);
+        for _ in 0..10 {
+            pool.give(Vec::with_capacity(64));
+        }
+        pool.give(Vec::with_capacity(1_024));
+        assert_eq!(pool.retained(), 3);
+        assert_eq!(pool.take(1_000).capacity(), 1_024);
+        assert_eq!(pool.retained_bytes(), 128);
+    }
+
+    #[test]
+    fn extremes_are_not_kept() {
+        let mut pool = Pool::new(2, 1_024);
+        for bytes in [0, 63, 2_048, 100_000] {
+            pool.give(Vec::with_capacity(bytes));
+        }
+        assert_eq!(pool.retained(), 0);
+        assert!(pool.take(0).capacity() >= BYTES_MIN);
+        assert!(pool.take(5_000).capacity() >= 5_000);
+        for mut none in [Pool::new(0, 1_024), Pool::new(8, 0)] {
+            none.give(Vec::with_capacity(1_024));
+            assert_eq!(none.retained(), 0);
+        }
+        assert_eq!(Pool::new(1, usize::MAX).shelves.len(), SHELVES_MAX);
+    }
+}

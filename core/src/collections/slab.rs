@@ -282,3 +282,75 @@ impl<'a, T> Iterator for Iter<'a, T> {
         Some((key, self.slab.get(key)?))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::rc::Rc;
+
+    #[test]
+    fn a_place_with_no_generations_left_is_retired() {
+        let mut slab = Slab::new(2);
+        let key = slab.insert('a').unwrap();
+        slab.remove(key);
+        slab.entries[0].generation = u32::MAX;
+        let last = slab.insert('b').unwrap();
+        assert_eq!(last, Key::new(0, u32::MAX));
+        assert_eq!(slab.remove(last), Some('b'));
+        assert_eq!(slab.capacity_max(), 1);
+        assert_eq!(slab.get(last), None);
+        assert_eq!(slab.remove(last), None);
+        assert_eq!(slab.get(key), None);
+        let other = slab.insert('c').unwrap();
+        assert_eq!(other.index(), 1);
+        assert!(slab.is_full());
+        assert_eq!(slab.insert('d'), Err(Full('d')));
+        assert_eq!(slab.next_from(0), Some(other));
+    }
+
+    #[test]
+    fn the_last_free_place_is_taken_first() {
+        let mut slab = Slab::new(10);
+        let keys = [0, 1, 2].map(|n| slab.insert(n).unwrap());
+        slab.remove(keys[0]);
+        slab.remove(keys[2]);
+        assert_eq!(slab.insert(3).map(Key::index), Ok(2));
+        assert_eq!(slab.insert(4).map(Key::index), Ok(0));
+        assert_eq!(slab.insert(5).map(Key::index), Ok(3));
+        assert_eq!(slab.entries.len(), 4);
+    }
+
+    #[test]
+    fn values_are_dropped_once() {
+        let value = Rc::new(());
+        let mut slab = Slab::new(2);
+        let key = slab.insert(Rc::clone(&value)).unwrap();
+        slab.insert(Rc::clone(&value)).unwrap();
+        assert!(slab.insert(Rc::clone(&value)).is_err());
+        assert_eq!(Rc::strong_count(&value), 3);
+        slab.remove(key);
+        assert_eq!(Rc::strong_count(&value), 2);
+        drop(slab);
+        assert_eq!(Rc::strong_count(&value), 1);
+    }
+
+    #[test]
+    fn a_place_beyond_the_table_finds_nothing() {
+        let mut slab = Slab::new(2);
+        slab.insert('a').unwrap();
+        for index in [1, 2, u32::MAX] {
+            assert_eq!(slab.get(Key::new(index, 0)), None);
+            assert_eq!(slab.remove(Key::new(index, 0)), None);
+            assert_eq!(slab.next_from(index as usize), None);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "no entry 0v0")]
+    fn indexing_with_an_old_key_is_a_defect() {
+        let mut slab = Slab::new(1);
+        let key = slab.insert('a').unwrap();
+        slab.remove(key);
+        let _ = slab[key];
+    }
+}

@@ -55,10 +55,10 @@ impl TimerKey {
 /// kept in bitmaps, so a jump over years costs what it makes due, not what it
 /// skips.
 ///
-/// A wheel takes 10 KiB for its slots, and 24 bytes and the value for each
-/// timer, in chunks of 1,024 timers up to `timers_max`. A wheel that has been
-/// as full as it gets allocates nothing. A place that was taken 2^32 times is
-/// not used again.
+/// A wheel takes 10 KiB for its slots, and for each timer 20 bytes and the
+/// value, rounded up to 8, in chunks of 1,024 timers up to `timers_max`. A
+/// wheel that has been as full as it gets allocates nothing. A place that was
+/// taken 2^32 times is not used again.
 ///
 /// ```
 /// use core::time::Duration;
@@ -386,3 +386,6 @@ impl<T> fmt::Debug for Wheel<T> {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;
