@@ -1,16 +1,18 @@
 //! Bodies of the fuzz targets: any bytes, and what must hold for them.
 
 mod client;
-mod operations;
+mod client_operations;
 mod server;
+mod server_operations;
 
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 pub(super) use client::run_client;
-pub use operations::server_operations;
+pub use client_operations::client_operations;
 pub(super) use server::run_server;
+pub use server_operations::server_operations;
 
 use super::head::{Gathered, Head};
 use super::{Limits, Reading, ResponseBody, Settings, Timeouts, request};

@@ -143,5 +143,6 @@ proptest! {
         fuzz::client_split(&data);
         fuzz::head(&data);
         fuzz::server_operations(&data);
+        fuzz::client_operations(&data);
     }
 }
