@@ -694,6 +694,14 @@ fn a_peer_that_ends_gets_what_is_due() {
 }
 
 #[test]
+fn a_request_that_was_not_told_of_is_not_finished() {
+    let mut world = World::new();
+    world.receive("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\n");
+    world.server.handle_eof(world.now, &mut world.pool);
+    assert_eq!(world.effects(), [Effect::Refused(Refusal::Truncated)]);
+}
+
+#[test]
 fn a_connection_drains_behind_its_request() {
     let mut world = World::new();
     world.receive("GET / HTTP/1.1\r\nHost: h\r\n\r\n");
