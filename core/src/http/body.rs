@@ -94,6 +94,11 @@ impl Incoming {
         !self.done && !matches!(self.taker, Taker::Nobody | Taker::Dead)
     }
 
+    /// Whether bytes that were not taken before are taken now, to be dropped.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.taker == Taker::Dead || self.taker == Taker::Discard && !self.done
+    }
+
     /// Chooses who takes it.
     pub(super) fn read(&mut self, reading: Reading) -> Result<Result<(), Fault>, Misuse> {
         if self.taker != Taker::Nobody {

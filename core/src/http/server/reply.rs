@@ -54,7 +54,9 @@ impl Server {
         self.reply = Reply::Writing;
         self.head.release(pool);
         self.await_discarded(now);
-        self.resume();
+        if self.body.is_dropped() {
+            self.resume();
+        }
         Ok(())
     }
 
