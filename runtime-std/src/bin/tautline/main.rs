@@ -66,6 +66,14 @@ impl Failure {
         }
     }
 
+    /// The command line is wrong: exit code 2.
+    fn usage(message: impl fmt::Display) -> Self {
+        Self {
+            message: message.to_string(),
+            exit_code: 2,
+        }
+    }
+
     /// The configuration is wrong: exit code 78.
     fn configuration(message: impl fmt::Display) -> Self {
         Self {

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use clap::{ArgGroup, Args};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tautline_core::ClientId;
@@ -23,13 +23,14 @@ const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Args)]
-#[command(group(ArgGroup::new("target").required(true)))]
+#[command(override_usage = "tautline notify [OPTIONS] <CLIENT|--all> [PAYLOAD]")]
 pub(crate) struct Flags {
-    /// The client to notify: its 32 hexadecimal digits
-    #[arg(group = "target")]
-    client: Option<ClientId>,
+    /// The client to notify, its 32 hexadecimal digits (not with --all); then
+    /// what to send, as text
+    #[arg(value_name = "CLIENT] [PAYLOAD", num_args = 0..=2)]
+    words: Vec<String>,
     /// Notify all clients
-    #[arg(long, group = "target")]
+    #[arg(long)]
     all: bool,
     /// What to send, as text
     #[arg(long, value_name = "TEXT", conflicts_with = "file")]
@@ -75,8 +76,8 @@ struct Reply {
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
-    let relay = flags.access.relay()?;
     let request = request(flags)?.to_string();
+    let relay = flags.access.relay()?;
     let created: Created = relay.ask("POST", "/v1/notifications", request.as_bytes())?;
     if flags.wait == 0 {
         return print(&if flags.json {
@@ -139,16 +140,36 @@ fn follow(flags: &Flags, relay: &Relay, notification: &str) -> Result<Progress, 
 }
 
 fn request(flags: &Flags) -> Result<Value, Failure> {
-    let target = match &flags.client {
-        Some(client) => json!({ "client": client.to_string() }),
-        None => json!({ "all": true }),
+    let mut words = flags.words.iter();
+    let target = if flags.all {
+        json!({ "all": true })
+    } else {
+        let client = words.next().ok_or_else(|| {
+            Failure::usage("name the client to notify, or --all; see tautline notify --help")
+        })?;
+        let client: ClientId = client.parse().map_err(|error| {
+            let client = printable(client);
+            Failure::usage(format_args!("{client:?} is no client: {error}"))
+        })?;
+        json!({ "client": client.to_string() })
     };
+    let payload = match (words.next(), &flags.payload, &flags.file) {
+        (Some(text), None, None) | (None, Some(text), None) => text.clone().into_bytes(),
+        (None, None, Some(path)) => read_payload(path)?,
+        (None, None, None) => Vec::new(),
+        _ => {
+            return Err(Failure::usage(
+                "more than one payload; say what to send once",
+            ));
+        }
+    };
+    if let Some(word) = words.next() {
+        let word = printable(word);
+        return Err(Failure::usage(format_args!(
+            "{word:?} is one word too many"
+        )));
+    }
     let mut request = json!({ "target": target, "lifetime_s": flags.lifetime });
-    let payload = match (&flags.payload, &flags.file) {
-        (Some(text), _) => text.clone().into_bytes(),
-        (None, Some(path)) => read_payload(path)?,
-        (None, None) => Vec::new(),
-    };
     match String::from_utf8(payload) {
         Ok(text) => request["payload"] = text.into(),
         Err(error) => request["payload_base64"] = STANDARD.encode(error.as_bytes()).into(),
@@ -218,6 +239,34 @@ mod tests {
             shown(true, &reply("a\nb")),
             "{\"client\":\"ab\",\"hostname\":\"web\",\"payload\":\"a\\nb\"}\n"
         );
+    }
+
+    #[test]
+    fn the_target_comes_before_the_payload() {
+        #[derive(clap::Parser)]
+        struct Line {
+            #[command(flatten)]
+            flags: Flags,
+        }
+        let asked = |words: &[&str]| {
+            let line = ["notify"].iter().chain(words);
+            let flags = <Line as clap::Parser>::try_parse_from(line).unwrap().flags;
+            request(&flags).map_err(|failure| (failure.exit_code, failure.message))
+        };
+        let client = "9c9bb58ea5c26e556d15087e31d1bd30";
+        let to_client = json!({"target": {"client": client}, "lifetime_s": 3_600, "payload": "a"});
+        assert_eq!(asked(&[client, "a"]), Ok(to_client.clone()));
+        assert_eq!(asked(&["--payload", "a", client]), Ok(to_client));
+        let to_all = json!({"target": {"all": true}, "lifetime_s": 9, "payload": ""});
+        assert_eq!(asked(&["--all", "--lifetime", "9"]), Ok(to_all));
+        for words in [
+            &[][..],
+            &["a"],
+            &["--all", "a", "b"],
+            &["--all", "a", "--payload", "b"],
+        ] {
+            assert_eq!(asked(words).unwrap_err().0, 2, "{words:?}");
+        }
     }
 
     #[test]
