@@ -14,7 +14,7 @@ use super::PAYLOAD_BYTES;
 use super::subscribers::Subscribers;
 
 /// A server under test.
-pub trait Server {
+pub(crate) trait Server {
     /// Brings so many subscribers to it.
     fn connect(&mut self, subscribers: &mut Subscribers, count: usize);
     /// Has it write one message to all of them.
@@ -80,7 +80,7 @@ fn connect_from(place: usize, to: SocketAddr) -> TcpStream {
 
 /// The daemon, with its clients registered and connected as the protocol has
 /// it.
-pub struct Relay {
+pub(crate) struct Relay {
     process: Process,
     address: SocketAddr,
     token: String,
@@ -89,7 +89,7 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let address = super::free_address();
         let child = Command::new(tautline_tests::binary("tautlined"))
@@ -126,7 +126,7 @@ impl Relay {
     }
 
     /// The length of the frame that a client gets.
-    pub fn frame_bytes(&self) -> usize {
+    pub(crate) fn frame_bytes(&self) -> usize {
         let notification = message::Notification {
             id: NotificationId(0),
             lifetime_s: 0,
@@ -204,7 +204,7 @@ impl Server for Relay {
 }
 
 /// The bare loop: this program again, with other arguments.
-pub struct Bare {
+pub(crate) struct Bare {
     process: Process,
     address: SocketAddr,
     lines: BufReader<ChildStdout>,
@@ -212,7 +212,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    pub fn start(frame_bytes: usize) -> Self {
+    pub(crate) fn start(frame_bytes: usize) -> Self {
         let child = Command::new(std::env::current_exe().expect("a path"))
             .args(["bare", &frame_bytes.to_string()])
             .stdin(Stdio::piped())
@@ -261,7 +261,7 @@ impl Server for Bare {
 }
 
 /// nats-server, one subscription for each connection.
-pub struct Nats {
+pub(crate) struct Nats {
     process: Process,
     address: SocketAddr,
     publisher: Option<TcpStream>,
@@ -269,7 +269,7 @@ pub struct Nats {
 
 impl Nats {
     /// `None` where it is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let address = super::free_address();
         let child = Command::new("nats-server")
             .args(["--addr", "127.0.0.1", "--port", &address.port().to_string()])

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::epoll;
 
 /// Sockets that are read by one loop.
-pub struct Subscribers {
+pub(crate) struct Subscribers {
     poll: OwnedFd,
     sockets: Vec<TcpStream>,
 }
@@ -23,7 +23,7 @@ impl Default for Subscribers {
 
 impl Subscribers {
     /// Takes a connection that was opened.
-    pub fn push(&mut self, socket: TcpStream) {
+    pub(crate) fn push(&mut self, socket: TcpStream) {
         socket.set_nonblocking(true).expect("a socket");
         let data = epoll::EventData::new_u64(self.sockets.len() as u64);
         epoll::add(&self.poll, &socket, data, epoll::EventFlags::IN).expect("epoll");
@@ -31,7 +31,7 @@ impl Subscribers {
     }
 
     /// Reads until so many bytes have come on all sockets together.
-    pub fn wait_for(&mut self, bytes: u64) {
+    pub(crate) fn wait_for(&mut self, bytes: u64) {
         let deadline = super::deadline();
         let mut events = Vec::with_capacity(1_024);
         let mut buffer = [0; 65_536];
