@@ -233,8 +233,8 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} broke {} at step {} of seed {}: {}",
-            self.subject, self.law, self.step, self.seed, self.what
+            "{} broke {} at step {} of seed {} (LAW_SEED={} replays it): {}",
+            self.subject, self.law, self.step, self.seed, self.seed, self.what
         )
     }
 }
