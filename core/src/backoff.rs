@@ -24,7 +24,7 @@ use crate::Random;
 /// use core::time::Duration;
 /// use tautline_core::{Random, backoff::Backoff};
 ///
-/// let minutes = |count| Duration::from_secs(60 * count);
+/// let minutes = |count: u64| Duration::from_secs(60 * count);
 /// let mut random = Random::from_seed([1; 32]);
 /// // One retry after 5 minutes, then one every 30.
 /// let mut retry = Backoff::steps(&[minutes(5), minutes(30)]);

@@ -1,5 +1,7 @@
 //! A relay and a client, face to face: what one writes the other receives.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -40,7 +42,11 @@ impl Pair {
     fn new() -> Self {
         let mut settings = relay::Settings::new(MasterKey([7; 32]), Incarnation(1));
         settings.registry.secrets_over_plaintext = true;
-        let address = RelayAddress { host: "relay".into(), port: 52311, tls: false };
+        let address = RelayAddress {
+            host: "relay".into(),
+            port: 52311,
+            tls: false,
+        };
         Self {
             relay: Relay::new(settings, relay::Limits::default(), [1; 32]),
             client: Client::new(
@@ -82,10 +88,19 @@ impl Pair {
             match self.client.poll_output(&mut buf) {
                 Output::Wait(_) => return busy,
                 Output::Write { conn, bytes } => {
-                    let wire = self.wires.iter_mut().find(|wire| wire.client == conn).unwrap();
+                    let wire = self
+                        .wires
+                        .iter_mut()
+                        .find(|wire| wire.client == conn)
+                        .unwrap();
                     wire.to_relay.extend(bytes);
                 }
-                Output::Connect { conn, host, port, tls } => {
+                Output::Connect {
+                    conn,
+                    host,
+                    port,
+                    tls,
+                } => {
                     assert_eq!((host, port, tls), ("relay", 52311, false));
                     let (peer, local): (SocketAddr, SocketAddr) =
                         (CLIENT.parse().unwrap(), RELAY.parse().unwrap());
@@ -97,11 +112,19 @@ impl Pair {
                         to_client: VecDeque::new(),
                         open: true,
                     });
-                    let connected = Input::Connected { conn, local: peer, peer: local };
+                    let connected = Input::Connected {
+                        conn,
+                        local: peer,
+                        peer: local,
+                    };
                     self.client.handle_input(self.now, connected);
                 }
                 Output::Close { conn, how } => {
-                    let wire = self.wires.iter_mut().find(|wire| wire.client == conn).unwrap();
+                    let wire = self
+                        .wires
+                        .iter_mut()
+                        .find(|wire| wire.client == conn)
+                        .unwrap();
                     wire.end(how);
                 }
                 Output::Store { ticket, op } => {
@@ -115,7 +138,10 @@ impl Pair {
                     }
                     let input = match &loaded {
                         Some(Some(bytes)) => Input::Loaded { ticket, bytes },
-                        Some(None) => Input::StoreFailed { ticket, why: StoreError::NotFound },
+                        Some(None) => Input::StoreFailed {
+                            ticket,
+                            why: StoreError::NotFound,
+                        },
                         None => Input::Stored { ticket },
                     };
                     self.client.handle_input(self.now, input);
@@ -145,7 +171,8 @@ impl Pair {
                         wire.end(how);
                     } else {
                         let why = CloseReason::Local;
-                        self.relay.handle_input(self.now, Input::Closed { conn, why });
+                        self.relay
+                            .handle_input(self.now, Input::Closed { conn, why });
                     }
                 }
                 Output::Event(event) => self.relay_events.push(event),
@@ -163,14 +190,20 @@ impl Pair {
             let (relay, client) = (&mut self.relay, &mut self.client);
             let bytes = wire.to_relay.make_contiguous();
             if !bytes.is_empty() {
-                let input = Input::Received { conn: wire.relay, bytes };
+                let input = Input::Received {
+                    conn: wire.relay,
+                    bytes,
+                };
                 let taken = relay.handle_input(self.now, input);
                 wire.to_relay.drain(..taken);
                 busy |= taken > 0;
             }
             let bytes = wire.to_client.make_contiguous();
             if !bytes.is_empty() {
-                let input = Input::Received { conn: wire.client, bytes };
+                let input = Input::Received {
+                    conn: wire.client,
+                    bytes,
+                };
                 let taken = client.handle_input(self.now, input);
                 wire.to_client.drain(..taken);
                 busy |= taken > 0;
@@ -180,8 +213,20 @@ impl Pair {
             !wire.open && wire.to_relay.is_empty() && wire.to_client.is_empty()
         }) {
             let why = CloseReason::Done;
-            self.relay.handle_input(self.now, Input::Closed { conn: wire.relay, why });
-            self.client.handle_input(self.now, Input::Closed { conn: wire.client, why });
+            self.relay.handle_input(
+                self.now,
+                Input::Closed {
+                    conn: wire.relay,
+                    why,
+                },
+            );
+            self.client.handle_input(
+                self.now,
+                Input::Closed {
+                    conn: wire.client,
+                    why,
+                },
+            );
             busy = true;
         }
         busy
@@ -201,7 +246,12 @@ impl Wire {
 fn connected() -> Pair {
     let mut pair = Pair::new();
     pair.settle();
-    assert!(pair.client.is_connected(), "{:?} {:?}", pair.client_events, pair.relay_events);
+    assert!(
+        pair.client.is_connected(),
+        "{:?} {:?}",
+        pair.client_events,
+        pair.relay_events
+    );
     pair
 }
 
@@ -210,7 +260,10 @@ fn a_client_registers_connects_is_notified_and_replies() {
     let mut pair = connected();
     let client = pair.client.id().unwrap();
     let options = NotifyOptions::default();
-    let id = pair.relay.notify(pair.now, To::Client(client), b"ping", options).unwrap();
+    let id = pair
+        .relay
+        .notify(pair.now, To::Client(client), b"ping", options)
+        .unwrap();
     pair.settle();
 
     let handle = pair.client_events.iter().find_map(|event| match event {
@@ -218,11 +271,17 @@ fn a_client_registers_connects_is_notified_and_replies() {
         _ => None,
     });
     let handle = handle.unwrap();
-    assert_eq!(pair.client.notification(handle), Some((id, b"ping".as_slice())));
+    assert_eq!(
+        pair.client.notification(handle),
+        Some((id, b"ping".as_slice()))
+    );
     pair.client.reply(pair.now, handle, b"pong").unwrap();
     pair.settle();
 
-    assert!(pair.relay_events.contains(&relay::Event::Replied { notification: id, client }));
+    assert!(pair.relay_events.contains(&relay::Event::Replied {
+        notification: id,
+        client
+    }));
     let status = pair.relay.notification(id).unwrap();
     assert_eq!((status.targets, status.sent, status.replied), (1, 1, 1));
     let replies: Vec<_> = pair.relay.replies(id).collect();
@@ -233,13 +292,20 @@ fn a_client_registers_connects_is_notified_and_replies() {
 fn the_identity_survives_the_client() {
     let first = connected();
     let id = first.client.id();
-    let mut second = Pair { file: first.file.clone(), ..Pair::new() };
+    let mut second = Pair {
+        file: first.file.clone(),
+        ..Pair::new()
+    };
     second.relay = first.relay;
     second.settle();
     assert_eq!(second.client.id(), id);
     assert!(second.client.is_connected(), "{:?}", second.client_events);
     assert_eq!(second.relay.stats().clients, 1);
-    assert_eq!(second.relay.stats().lines, 1, "the old connection was replaced");
+    assert_eq!(
+        second.relay.stats().lines,
+        1,
+        "the old connection was replaced"
+    );
 }
 
 #[test]
@@ -247,7 +313,11 @@ fn a_relay_that_drains_says_goodbye() {
     let mut pair = connected();
     pair.relay.drain(pair.now);
     pair.settle();
-    assert!(pair.relay_events.contains(&relay::Event::Drained), "{:?}", pair.relay_events);
+    assert!(
+        pair.relay_events.contains(&relay::Event::Drained),
+        "{:?}",
+        pair.relay_events
+    );
     assert!(!pair.client.is_connected());
     assert!(pair.client_events.contains(&client::Event::Disconnected {
         why: client::Failure::Bye("shutting down")
@@ -262,6 +332,8 @@ fn a_client_that_stops_leaves_no_connection() {
     assert!(pair.client_events.contains(&client::Event::Stopped));
     assert_eq!(pair.relay.stats().connections, 0);
     pair.wait(Duration::from_secs(86_400));
-    let forgotten = relay::Event::Forgotten { client: pair.client.id().unwrap() };
+    let forgotten = relay::Event::Forgotten {
+        client: pair.client.id().unwrap(),
+    };
     assert!(pair.relay_events.contains(&forgotten));
 }

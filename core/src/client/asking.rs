@@ -114,23 +114,49 @@ impl Client {
             udp_port: self.settings.udp_port,
             persistent_connection: self.settings.persistent_connection,
         };
-        let Ok(body) = serde_json::to_vec(&request) else { return false };
+        let Ok(body) = serde_json::to_vec(&request) else {
+            return false;
+        };
         let target = "/v1/register";
-        let covered = proof::Request { method: "POST", target, body: BodyDigest::of(&body) };
+        let covered = proof::Request {
+            method: "POST",
+            target,
+            body: BodyDigest::of(&body),
+        };
         let authorization = identity.map(|(id, secret)| {
-            covered.prove_registration(secret, id, registration).to_string()
+            covered
+                .prove_registration(secret, id, registration)
+                .to_string()
         });
-        self.send(control, "POST", target, authorization, Some("application/json"), &body, None)
+        self.send(
+            control,
+            "POST",
+            target,
+            authorization,
+            Some("application/json"),
+            &body,
+            None,
+        )
     }
 
     fn ask_reply(&mut self, control: Key, handle: Handle, id: NotificationId) -> bool {
-        let Some(reply) = self.mailbox.reply_of(handle) else { return false };
+        let Some(reply) = self.mailbox.reply_of(handle) else {
+            return false;
+        };
         let body: Vec<u8> = reply.payload.into();
         self.mailbox.handle_sent(handle);
         let target = alloc::format!("/v1/replies/{id}");
         let authorization = self.prove("POST", &target, &body);
         let content_type = Some("application/octet-stream");
-        self.send(control, "POST", &target, authorization, content_type, &body, None)
+        self.send(
+            control,
+            "POST",
+            &target,
+            authorization,
+            content_type,
+            &body,
+            None,
+        )
     }
 
     fn ask_inbox(&mut self, control: Key) -> bool {
@@ -144,7 +170,15 @@ impl Client {
     pub(super) fn ask_connect(&mut self, line: Key) -> bool {
         let target = self.with_after("/v1/connect");
         let authorization = self.prove("GET", &target, &[]);
-        self.send(line, "GET", &target, authorization, None, &[], Some("tautline"))
+        self.send(
+            line,
+            "GET",
+            &target,
+            authorization,
+            None,
+            &[],
+            Some("tautline"),
+        )
     }
 
     /// The target with the newest notification that was seen, if one was.
@@ -159,7 +193,11 @@ impl Client {
         let (id, _) = self.keeper.identity()?;
         let session = self.session.as_mut()?;
         session.counter += 1;
-        let covered = proof::Request { method, target, body: BodyDigest::of(body) };
+        let covered = proof::Request {
+            method,
+            target,
+            body: BodyDigest::of(body),
+        };
         Some(covered.prove(&session.key, id, session.counter).to_string())
     }
 
@@ -177,14 +215,26 @@ impl Client {
         let host = self.settings.relay.authority();
         let headers: Vec<(&str, &str)> = [
             content_type.map(|value| ("Content-Type", value)),
-            authorization.as_deref().map(|value| ("Authorization", value)),
+            authorization
+                .as_deref()
+                .map(|value| ("Authorization", value)),
         ]
         .into_iter()
         .flatten()
         .collect();
-        let head =
-            RequestHead { method, target, host: &host, headers: &headers, upgrade, close: false };
-        let Some(Conn { stage: Stage::Http(http), .. }) = self.conns.get_mut(key) else {
+        let head = RequestHead {
+            method,
+            target,
+            host: &host,
+            headers: &headers,
+            upgrade,
+            close: false,
+        };
+        let Some(Conn {
+            stage: Stage::Http(http),
+            ..
+        }) = self.conns.get_mut(key)
+        else {
             return false;
         };
         http.request(self.now, &head, body, &mut self.pool).is_ok()
@@ -192,8 +242,14 @@ impl Client {
 
     /// The answer to what was asked is complete.
     pub(super) fn answered(&mut self, control: Key) {
-        let Some(question) = self.asking.current.take() else { return };
-        let Some(Conn { stage: Stage::Http(http), .. }) = self.conns.get_mut(control) else {
+        let Some(question) = self.asking.current.take() else {
+            return;
+        };
+        let Some(Conn {
+            stage: Stage::Http(http),
+            ..
+        }) = self.conns.get_mut(control)
+        else {
             return;
         };
         let status = http.response().map_or(0, |response| response.status());
@@ -207,9 +263,10 @@ impl Client {
         if status == 401 && question != Question::Register {
             self.unknown_to_relay();
         }
-        let reusable = self.conns.get(control).is_some_and(
-            |conn| matches!(&conn.stage, Stage::Http(http) if http.is_ready()),
-        );
+        let reusable = self
+            .conns
+            .get(control)
+            .is_some_and(|conn| matches!(&conn.stage, Stage::Http(http) if http.is_ready()));
         if reusable {
             self.ask(control);
         }
@@ -220,7 +277,10 @@ impl Client {
         let Some(question) = self.asking.current.take().or_else(|| self.next_question()) else {
             return;
         };
-        self.events.push_back(Event::Failed { what: question.text(), why });
+        self.events.push_back(Event::Failed {
+            what: question.text(),
+            why,
+        });
         match question {
             Question::Register => {
                 self.asking.register = false;
@@ -237,8 +297,15 @@ impl Client {
         self.asking.register = false;
         let answer = serde_json::from_slice::<Answer>(body).ok();
         let Some(answer) = answer.filter(|answer| status == 200 && self.is_for_us(answer)) else {
-            let why = if status == 200 { Failure::Answer } else { Failure::Status(status) };
-            self.events.push_back(Event::Failed { what: Question::Register.text(), why });
+            let why = if status == 200 {
+                Failure::Answer
+            } else {
+                Failure::Status(status)
+            };
+            self.events.push_back(Event::Failed {
+                what: Question::Register.text(),
+                why,
+            });
             if status == 409 {
                 self.keeper.take_number(REPLAYED_SKIP);
             }
@@ -262,10 +329,17 @@ impl Client {
             nonce: answer.nonce.0,
         };
         // An answer without a verdict is an older relay's: not enabled.
-        let verdict = answer.persistent_connection.as_ref().filter(|verdict| verdict.granted);
+        let verdict = answer
+            .persistent_connection
+            .as_ref()
+            .filter(|verdict| verdict.granted);
         self.admitted = Some(Admitted {
             client: answer.client,
-            session: Session { key: secret.session_key(&session), incarnation, counter: 0 },
+            session: Session {
+                key: secret.session_key(&session),
+                incarnation,
+                counter: 0,
+            },
             period: Duration::from_secs(answer.register_again_s.into()),
             grant: verdict.map(|verdict| Duration::from_millis(verdict.wait_ms.into())),
         });
@@ -273,7 +347,12 @@ impl Client {
 
     /// The registration stands, and the identity is on disk.
     pub(super) fn settle(&mut self, admitted: Admitted) {
-        let Admitted { client, session, period, grant } = admitted;
+        let Admitted {
+            client,
+            session,
+            period,
+            grant,
+        } = admitted;
         let incarnation = session.incarnation;
         self.mailbox.handle_incarnation(incarnation);
         self.session = Some(session);
@@ -287,7 +366,11 @@ impl Client {
         // Without a connection, what was said meanwhile is in the inbox.
         self.asking.inbox = grant.is_none();
         let granted = grant.is_some();
-        self.events.push_back(Event::Registered { client, incarnation, granted });
+        self.events.push_back(Event::Registered {
+            client,
+            incarnation,
+            granted,
+        });
     }
 
     /// Whether the answer is one to this client's registration.
@@ -311,10 +394,19 @@ impl Client {
     }
 
     fn inboxed(&mut self, status: u16, body: &[u8]) {
-        let inbox = serde_json::from_slice::<Inbox>(body).ok().filter(|_| status == 200);
+        let inbox = serde_json::from_slice::<Inbox>(body)
+            .ok()
+            .filter(|_| status == 200);
         let Some(inbox) = inbox else {
-            let why = if status == 200 { Failure::Answer } else { Failure::Status(status) };
-            self.events.push_back(Event::Failed { what: Question::Inbox.text(), why });
+            let why = if status == 200 {
+                Failure::Answer
+            } else {
+                Failure::Status(status)
+            };
+            self.events.push_back(Event::Failed {
+                what: Question::Inbox.text(),
+                why,
+            });
             return;
         };
         let known = self.session.as_ref().map(|session| session.incarnation);
@@ -323,7 +415,9 @@ impl Client {
         }
         self.asking.inbox = inbox.more;
         for item in &inbox.notifications {
-            let Some(payload) = decode_payload(&item.payload_base64) else { continue };
+            let Some(payload) = decode_payload(&item.payload_base64) else {
+                continue;
+            };
             let message = Notification {
                 id: item.notification,
                 lifetime_s: item.lifetime_s,
@@ -344,12 +438,16 @@ impl Client {
         match self.mailbox.handle_notification(self.now, message) {
             Received::New(notification) => {
                 let id = message.id;
-                self.events.push_back(Event::Notification { notification, id });
+                self.events
+                    .push_back(Event::Notification { notification, id });
                 true
             }
             Received::TooLong => {
                 let what = "notification";
-                self.events.push_back(Event::Failed { what, why: Failure::Full });
+                self.events.push_back(Event::Failed {
+                    what,
+                    why: Failure::Full,
+                });
                 true
             }
             Received::Known => true,

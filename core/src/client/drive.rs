@@ -38,8 +38,10 @@ impl Endpoint for Client {
             Input::Writable { conn } => self.handle_writable(conn.key()),
             Input::Moved { conn, bytes } => {
                 let (now, pool) = (self.now, &mut self.pool);
-                if let Some(Conn { stage: Stage::Http(http), .. }) =
-                    self.conns.get_mut(conn.key())
+                if let Some(Conn {
+                    stage: Stage::Http(http),
+                    ..
+                }) = self.conns.get_mut(conn.key())
                 {
                     http.handle_moved(now, bytes, pool);
                 }
@@ -67,7 +69,9 @@ impl Endpoint for Client {
 
     fn poll_output<'b>(&mut self, buf: &'b mut [u8]) -> Output<'b, Event> {
         if buf.len() < OUTPUT_BUF_MIN {
-            return Output::BufferTooSmall { needed: OUTPUT_BUF_MIN };
+            return Output::BufferTooSmall {
+                needed: OUTPUT_BUF_MIN,
+            };
         }
         loop {
             self.settle_all();
@@ -75,11 +79,17 @@ impl Endpoint for Client {
                 return Output::Event(event);
             }
             if let Some((ticket, op)) = self.keeper.poll_store() {
-                return Output::Store { ticket, op: self.keeper.store_op(op, buf) };
+                return Output::Store {
+                    ticket,
+                    op: self.keeper.store_op(op, buf),
+                };
             }
             match self.step(buf) {
                 Some(Step::Written(conn, len)) => {
-                    return Output::Write { conn, bytes: &buf[..len] };
+                    return Output::Write {
+                        conn,
+                        bytes: &buf[..len],
+                    };
                 }
                 Some(Step::Connect(conn)) => return self.connect_output(conn, buf),
                 Some(Step::Output(output)) => return output,
@@ -123,15 +133,15 @@ impl Client {
 
     fn handle_conn_timeout(&mut self, key: Key) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         let due = conn.deadline.is_some_and(|at| at <= now);
         match &mut conn.stage {
             Stage::Http(http) => http.handle_timeout(now, &mut self.pool),
-            Stage::Line(line) => {
-                if due || line.stall().is_some_and(|at| at <= now) {
-                    self.lost(key, Failure::TimedOut, None);
-                    self.end(key, Close::Abort);
-                }
+            Stage::Line(line) if due || line.stall().is_some_and(|at| at <= now) => {
+                self.lost(key, Failure::TimedOut, None);
+                self.end(key, Close::Abort);
             }
             Stage::Wanted | Stage::Opening if due => {
                 self.lost(key, Failure::TimedOut, None);
@@ -157,7 +167,9 @@ impl Client {
 
     fn handle_received(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
         let key = conn.key();
-        let Some(conn) = self.conns.get_mut(key) else { return bytes.len() };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return bytes.len();
+        };
         match &mut conn.stage {
             Stage::Http(http) => http.handle_received(self.now, bytes, &mut self.pool),
             Stage::Line(_) => self.handle_frames(key, bytes),
@@ -166,7 +178,9 @@ impl Client {
     }
 
     fn handle_connected(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         if !matches!(conn.stage, Stage::Opening) {
             return;
         }
@@ -189,7 +203,9 @@ impl Client {
     }
 
     fn handle_eof(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         match &mut conn.stage {
             Stage::Http(http) => http.handle_eof(self.now, &mut self.pool),
             Stage::Line(_) => {
@@ -202,7 +218,9 @@ impl Client {
 
     fn handle_blocked(&mut self, key: Key) {
         let (now, stall) = (self.now, self.now + self.settings.line_stall);
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         conn.blocked = true;
         match &mut conn.stage {
             Stage::Http(http) => http.handle_blocked(now),
@@ -212,7 +230,9 @@ impl Client {
     }
 
     fn handle_writable(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         conn.blocked = false;
         match &mut conn.stage {
             Stage::Http(http) => http.handle_writable(self.now),
@@ -273,7 +293,9 @@ impl Client {
             Some(pcc::Effect::Connect) => self.open_line(),
             Some(pcc::Effect::Disconnect) => {
                 if let Some(line) = self.line.take() {
-                    self.events.push_back(Event::Disconnected { why: Failure::Bye("not granted") });
+                    self.events.push_back(Event::Disconnected {
+                        why: Failure::Bye("not granted"),
+                    });
                     self.end(line, Close::Finish);
                 }
             }
@@ -281,7 +303,8 @@ impl Client {
         }
         while let Some(effect) = self.mailbox.poll() {
             if let MailboxEffect::Expired(notification) = effect {
-                self.events.push_back(Event::NotificationExpired { notification });
+                self.events
+                    .push_back(Event::NotificationExpired { notification });
                 self.resume_line();
             }
         }
@@ -302,7 +325,12 @@ impl Client {
 
     fn open(&mut self) -> Option<Key> {
         let deadline = Some(self.now + self.settings.connect_timeout);
-        let conn = Conn { stage: Stage::Wanted, blocked: false, resume: false, deadline };
+        let conn = Conn {
+            stage: Stage::Wanted,
+            blocked: false,
+            resume: false,
+            deadline,
+        };
         self.conns.insert(conn).ok()
     }
 
@@ -323,14 +351,19 @@ impl Client {
                 self.pcc.handle_closed();
                 self.registrar.handle_lost(self.now, window);
             } else {
-                self.events.push_back(Event::Failed { what: "persistent connection", why });
+                self.events.push_back(Event::Failed {
+                    what: "persistent connection",
+                    why,
+                });
                 self.pcc.handle_failed(self.now);
             }
         }
     }
 
     fn is_speaking(&self, key: Key) -> bool {
-        self.conns.get(key).is_some_and(|conn| matches!(conn.stage, Stage::Http(_)))
+        self.conns
+            .get(key)
+            .is_some_and(|conn| matches!(conn.stage, Stage::Http(_)))
     }
 
     /// Ends the connection: what it held is given back at once, the driver is
@@ -343,12 +376,18 @@ impl Client {
         if self.line == Some(key) {
             self.line = None;
         }
-        let unborn = self.conns.get(key).is_some_and(|conn| matches!(conn.stage, Stage::Wanted));
+        let unborn = self
+            .conns
+            .get(key)
+            .is_some_and(|conn| matches!(conn.stage, Stage::Wanted));
         if unborn {
             self.conns.remove(key);
             self.stopped_if_last();
         } else if let Some(conn) = self.conns.get_mut(key)
-            && !matches!(conn.stage, Stage::Ending(_) | Stage::Lingering | Stage::Ended)
+            && !matches!(
+                conn.stage,
+                Stage::Ending(_) | Stage::Lingering | Stage::Ended
+            )
         {
             conn.stage = Stage::Ending(how);
         }
@@ -369,7 +408,9 @@ impl Client {
             place = key.index() + 1;
             let id = ConnId::from_key(key);
             let linger = self.now + self.settings.http.linger;
-            let Some(conn) = self.conns.get_mut(key) else { continue };
+            let Some(conn) = self.conns.get_mut(key) else {
+                continue;
+            };
             let step = match &mut conn.stage {
                 Stage::Wanted => {
                     conn.stage = Stage::Opening;
@@ -400,7 +441,9 @@ impl Client {
         let (now, bytes_max) = (self.now, self.limits.answer_body_bytes_max);
         loop {
             let conn = self.conns.get_mut(key)?;
-            let Stage::Http(http) = &mut conn.stage else { return None };
+            let Stage::Http(http) = &mut conn.stage else {
+                return None;
+            };
             let Some(effect) = http.poll() else {
                 if conn.blocked {
                     return None;
@@ -455,7 +498,9 @@ impl Client {
     fn step_line(&mut self, key: Key, buf: &mut [u8]) -> Option<Step> {
         let id = ConnId::from_key(key);
         let conn = self.conns.get_mut(key)?;
-        let Stage::Line(line) = &mut conn.stage else { return None };
+        let Stage::Line(line) = &mut conn.stage else {
+            return None;
+        };
         if !conn.blocked {
             let len = line.write(&mut self.mailbox, buf);
             if len > 0 {
@@ -481,8 +526,12 @@ impl Client {
         while !rest.is_empty() {
             let room = self.events.len() < self.limits.events_max;
             let has_room = self.mailbox.has_room();
-            let Some(conn) = self.conns.get_mut(key) else { break };
-            let Stage::Line(line) = &mut conn.stage else { break };
+            let Some(conn) = self.conns.get_mut(key) else {
+                break;
+            };
+            let Stage::Line(line) = &mut conn.stage else {
+                break;
+            };
             if !room || !has_room {
                 conn.resume = !room;
                 line.starved = room;
@@ -504,7 +553,11 @@ impl Client {
             }
             if let Some(fault) = fault {
                 self.lost(key, Failure::Protocol(fault), None);
-                if let Some(Conn { stage: Stage::Line(line), .. }) = self.conns.get_mut(key) {
+                if let Some(Conn {
+                    stage: Stage::Line(line),
+                    ..
+                }) = self.conns.get_mut(key)
+                {
                     line.owe_bye(ByeReason::ProtocolError);
                 }
                 break;
@@ -518,8 +571,15 @@ impl Client {
         key: Key,
         message: Option<ToClient<'_>>,
     ) -> Result<(), &'static str> {
-        let Some(message) = message else { return Ok(()) };
-        let Some(Conn { stage: Stage::Line(line), deadline, .. }) = self.conns.get_mut(key) else {
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let Some(Conn {
+            stage: Stage::Line(line),
+            deadline,
+            ..
+        }) = self.conns.get_mut(key)
+        else {
             return Ok(());
         };
         if !line.greeted && !matches!(message, ToClient::Hello(_)) {
@@ -535,7 +595,11 @@ impl Client {
                     self.pcc.handle_opened();
                     self.events.push_back(Event::Connected);
                 }
-                if self.session.as_ref().is_some_and(|s| s.incarnation != hello.incarnation) {
+                if self
+                    .session
+                    .as_ref()
+                    .is_some_and(|s| s.incarnation != hello.incarnation)
+                {
                     self.unknown_to_relay();
                 }
             }
@@ -564,7 +628,12 @@ impl Client {
         let len = host.len().min(buf.len());
         buf[..len].copy_from_slice(&host[..len]);
         let host = core::str::from_utf8(&buf[..len]).unwrap_or_default();
-        Output::Connect { conn, host, port: relay.port, tls: relay.tls }
+        Output::Connect {
+            conn,
+            host,
+            port: relay.port,
+            tls: relay.tls,
+        }
     }
 
     fn deadline(&self) -> Option<Deadline> {

@@ -45,7 +45,10 @@ enum Step {
     Sync,
     Close,
     /// Content and file are on their way to the disk.
-    Writing { sync: Ticket, last: Ticket },
+    Writing {
+        sync: Ticket,
+        last: Ticket,
+    },
     Rename,
     Renaming(Ticket),
     /// The file can not be understood.
@@ -104,7 +107,10 @@ impl Keeper {
 
     /// Whether the file was read, or there is none.
     pub(super) const fn is_loaded(&self) -> bool {
-        !matches!(self.step, Step::Unloaded | Step::Loading(_) | Step::Unreadable)
+        !matches!(
+            self.step,
+            Step::Unloaded | Step::Loading(_) | Step::Unreadable
+        )
     }
 
     /// Whether everything that is known is on disk.
@@ -130,7 +136,10 @@ impl Keeper {
             identity: self
                 .identity
                 .as_ref()
-                .map(|(client, secret)| SavedIdentity { client: *client, secret: Hex(secret.0) }),
+                .map(|(client, secret)| SavedIdentity {
+                    client: *client,
+                    secret: Hex(secret.0),
+                }),
             registration: self.registration,
         };
         self.text.clear();
@@ -150,9 +159,13 @@ impl Keeper {
             Step::Create => (Op::Create, Step::Append),
             Step::Append => (Op::Append, Step::Sync),
             Step::Sync => (Op::Sync, Step::Close),
-            Step::Close => {
-                (Op::Close, Step::Writing { sync: Ticket(ticket.0 - 1), last: ticket })
-            }
+            Step::Close => (
+                Op::Close,
+                Step::Writing {
+                    sync: Ticket(ticket.0 - 1),
+                    last: ticket,
+                },
+            ),
             Step::Rename => (Op::Rename, Step::Renaming(ticket)),
             _ => return None,
         };
@@ -165,16 +178,29 @@ impl Keeper {
     /// longer than the file can be.
     pub(super) fn store_op<'b>(&self, op: Op, buf: &'b mut [u8]) -> StoreOp<'b> {
         match op {
-            Op::Load => StoreOp::Load { name: NAME, bytes_max: BYTES_MAX },
-            Op::Create => StoreOp::Create { file: FILE, name: NAME_NEW, reserve: 0 },
+            Op::Load => StoreOp::Load {
+                name: NAME,
+                bytes_max: BYTES_MAX,
+            },
+            Op::Create => StoreOp::Create {
+                file: FILE,
+                name: NAME_NEW,
+                reserve: 0,
+            },
             Op::Append => {
                 let len = self.text.len().min(buf.len());
                 buf[..len].copy_from_slice(&self.text[..len]);
-                StoreOp::Append { file: FILE, bytes: &buf[..len] }
+                StoreOp::Append {
+                    file: FILE,
+                    bytes: &buf[..len],
+                }
             }
             Op::Sync => StoreOp::Sync { file: FILE },
             Op::Close => StoreOp::Close { file: FILE },
-            Op::Rename => StoreOp::Rename { from: NAME_NEW, to: NAME },
+            Op::Rename => StoreOp::Rename {
+                from: NAME_NEW,
+                to: NAME,
+            },
         }
     }
 
@@ -186,7 +212,9 @@ impl Keeper {
             self.step = Step::Unreadable;
             return Some(Kept::Unreadable);
         };
-        self.identity = saved.identity.map(|kept| (kept.client, ClientSecret(kept.secret.0)));
+        self.identity = saved
+            .identity
+            .map(|kept| (kept.client, ClientSecret(kept.secret.0)));
         self.registration = saved.registration;
         self.step = Step::Saved;
         Some(Kept::Loaded)

@@ -1,10 +1,10 @@
 //! The persistent connection, seen from the client.
 
+use crate::Instant;
 use crate::collections::Pool;
 use crate::notify::{Handle, Mailbox};
 use crate::wire::frame::{Deframer, encode_part};
 use crate::wire::message::{Bye, ByeReason, Pong, ToRelay};
-use crate::Instant;
 
 /// The state of a persistent connection. It holds what is owed to the relay,
 /// not the bytes.
@@ -42,7 +42,10 @@ impl Line {
 
     pub(super) const fn owe_bye(&mut self, reason: ByeReason) {
         if self.bye.is_none() && !self.over {
-            self.bye = Some(Bye { reason, retry_after_ms: 0 });
+            self.bye = Some(Bye {
+                reason,
+                retry_after_ms: 0,
+            });
         }
     }
 
@@ -68,7 +71,9 @@ impl Line {
         }
         len += self.write_owed(&mut buf[len..]);
         while self.bye.is_none() && !self.over {
-            let Some((handle, reply)) = mailbox.next_reply() else { break };
+            let Some((handle, reply)) = mailbox.next_reply() else {
+                break;
+            };
             if len > 0 && ToRelay::Reply(reply).encoded_len() > buf.len() - len {
                 break;
             }
@@ -97,9 +102,13 @@ impl Line {
         offset: u64,
         buf: &mut [u8],
     ) -> usize {
-        let Some(reply) = mailbox.reply_of(handle) else { return 0 };
+        let Some(reply) = mailbox.reply_of(handle) else {
+            return 0;
+        };
         let message = ToRelay::Reply(reply);
-        let Ok(header) = message.header() else { return 0 };
+        let Ok(header) = message.header() else {
+            return 0;
+        };
         let parts: [&[u8]; 2] = [&message.head(), message.payload()];
         let written = encode_part(&header, &parts, offset, buf);
         if offset + (written as u64) < header.frame_bytes() {

@@ -30,9 +30,7 @@ use crate::pcc::Pcc;
 use crate::registration::Registrar;
 use crate::wire::message::ByeReason;
 use crate::wire::proof::SessionKey;
-use crate::{
-    ClientId, Close, Incarnation, Instant, Key, NotificationId, Random, http,
-};
+use crate::{ClientId, Close, Incarnation, Instant, Key, NotificationId, Random, http};
 use asking::{Admitted, Asking};
 use identity::Keeper;
 use line::Line;
@@ -110,7 +108,10 @@ impl Client {
         let mut random = Random::from_seed(seed);
         let mut fork = || Random::from_seed(random.bytes());
         Self {
-            http: Arc::new(http::Settings::new(limits.http.clone(), settings.http.clone())),
+            http: Arc::new(http::Settings::new(
+                limits.http.clone(),
+                settings.http.clone(),
+            )),
             keeper: Keeper::new(),
             registrar: Registrar::new(settings.registrar.clone(), fork()),
             pcc: Pcc::new(settings.pcc.clone()),
@@ -200,8 +201,10 @@ impl Client {
         self.registrar.handle_stop();
         self.pcc.handle_denied();
         self.asking.forget();
-        if let Some(Conn { stage: Stage::Line(line), .. }) =
-            self.line.and_then(|key| self.conns.get_mut(key))
+        if let Some(Conn {
+            stage: Stage::Line(line),
+            ..
+        }) = self.line.and_then(|key| self.conns.get_mut(key))
         {
             line.owe_bye(ByeReason::ShuttingDown);
         } else if let Some(line) = self.line {

@@ -84,7 +84,10 @@ mod tests {
         };
         let text = serde_json::to_string(&inbox).unwrap();
         assert_eq!(serde_json::from_str::<Inbox>(&text).unwrap(), inbox);
-        assert_eq!(decode_payload(&inbox.notifications[0].payload_base64).unwrap(), b"\x00ping");
+        assert_eq!(
+            decode_payload(&inbox.notifications[0].payload_base64).unwrap(),
+            b"\x00ping"
+        );
         assert_eq!(decode_payload("?"), None);
     }
 }

@@ -20,7 +20,11 @@ pub struct MailboxLimits {
 
 impl Default for MailboxLimits {
     fn default() -> Self {
-        Self { notifications_max: 64, payload_bytes_max: 65_536, reply_bytes_max: 65_536 }
+        Self {
+            notifications_max: 64,
+            payload_bytes_max: 65_536,
+            reply_bytes_max: 65_536,
+        }
     }
 }
 
@@ -118,7 +122,10 @@ impl Mailbox {
             entries: Slab::new(entries_max),
             due: ReadyList::new(entries_max),
             timers: Wheel::new(entries_max.saturating_mul(2)),
-            pool: Pool::new(entries_max, limits.payload_bytes_max.max(limits.reply_bytes_max)),
+            pool: Pool::new(
+                entries_max,
+                limits.payload_bytes_max.max(limits.reply_bytes_max),
+            ),
             seen: NotificationId(0),
             now: Instant::ORIGIN,
             limits,
@@ -172,7 +179,9 @@ impl Mailbox {
             pinned: false,
             gone: false,
         };
-        let Ok(key) = self.entries.insert(entry) else { return Received::Full };
+        let Ok(key) = self.entries.insert(entry) else {
+            return Received::Full;
+        };
         self.seen = message.id;
         let expires_at = self.now + Duration::from_secs(message.lifetime_s.max(1).into());
         let expiry = self.timers.insert(expires_at, Timer::Expiry(key)).ok();
@@ -205,7 +214,9 @@ impl Mailbox {
             return Err(ReplyMisuse::Gone);
         }
         if payload.len() > self.limits.reply_bytes_max {
-            return Err(ReplyMisuse::TooLong { bytes_max: self.limits.reply_bytes_max });
+            return Err(ReplyMisuse::TooLong {
+                bytes_max: self.limits.reply_bytes_max,
+            });
         }
         entry.bytes.clear();
         entry.bytes.extend_from_slice(payload);
@@ -215,7 +226,10 @@ impl Mailbox {
             self.due.push(handle.0.index() as u32);
         } else {
             entry.stage = Stage::Held;
-            entry.moment = self.timers.insert(self.now + delay, Timer::Moment(handle.0)).ok();
+            entry.moment = self
+                .timers
+                .insert(self.now + delay, Timer::Moment(handle.0))
+                .ok();
         }
         Ok(())
     }
@@ -231,14 +245,22 @@ impl Mailbox {
     pub fn next_reply(&self) -> Option<(Handle, message::Reply<'_>)> {
         let key = self.entries.key_at(self.due.peek()? as usize)?;
         let entry = self.entries.get(key)?;
-        Some((Handle(key), message::Reply { notification: entry.id, payload: &entry.bytes }))
+        Some((
+            Handle(key),
+            message::Reply {
+                notification: entry.id,
+                payload: &entry.bytes,
+            },
+        ))
     }
 
     /// A reply by its handle, to write the rest of it.
     pub fn reply_of(&self, handle: Handle) -> Option<message::Reply<'_>> {
         let entry = self.entries.get(handle.0)?;
-        matches!(entry.stage, Stage::Due | Stage::Sent)
-            .then_some(message::Reply { notification: entry.id, payload: &entry.bytes })
+        matches!(entry.stage, Stage::Due | Stage::Sent).then_some(message::Reply {
+            notification: entry.id,
+            payload: &entry.bytes,
+        })
     }
 
     /// A connection began to write the reply and could not end: it stays
@@ -271,7 +293,11 @@ impl Mailbox {
 
     /// The relay has the reply, or wants it no more.
     pub fn handle_taken(&mut self, id: NotificationId) {
-        let found = self.entries.iter().find(|(_, entry)| entry.id == id).map(|(key, _)| key);
+        let found = self
+            .entries
+            .iter()
+            .find(|(_, entry)| entry.id == id)
+            .map(|(key, _)| key);
         if let Some(key) = found {
             self.remove(key);
         }
@@ -299,7 +325,9 @@ impl Mailbox {
             entry.gone = true;
             return;
         }
-        let Some(entry) = self.entries.remove(key) else { return };
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
         self.due.remove(key.index() as u32);
         for timer in [entry.expiry, entry.moment].into_iter().flatten() {
             self.timers.cancel(timer);
@@ -350,13 +378,21 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn mailbox(notifications_max: u32) -> Mailbox {
-        let limits = MailboxLimits { notifications_max, ..MailboxLimits::default() };
+        let limits = MailboxLimits {
+            notifications_max,
+            ..MailboxLimits::default()
+        };
         Mailbox::new(limits, Random::from_seed([5; 32]))
     }
 
     fn notification(id: u64, reply_window_ms: u32) -> message::Notification<'static> {
         let id = NotificationId(id);
-        message::Notification { id, lifetime_s: 60, reply_window_ms, payload: b"ping" }
+        message::Notification {
+            id,
+            lifetime_s: 60,
+            reply_window_ms,
+            payload: b"ping",
+        }
     }
 
     fn new(received: Received) -> Handle {
@@ -371,9 +407,18 @@ mod tests {
         let mut mailbox = mailbox(4);
         let now = Instant::ORIGIN;
         let handle = new(mailbox.handle_notification(now, &notification(7, 0)));
-        assert_eq!(mailbox.get(handle), Some((NotificationId(7), b"ping".as_slice())));
-        assert_eq!(mailbox.handle_notification(now, &notification(7, 0)), Received::Known);
-        assert_eq!(mailbox.handle_notification(now, &notification(6, 0)), Received::Known);
+        assert_eq!(
+            mailbox.get(handle),
+            Some((NotificationId(7), b"ping".as_slice()))
+        );
+        assert_eq!(
+            mailbox.handle_notification(now, &notification(7, 0)),
+            Received::Known
+        );
+        assert_eq!(
+            mailbox.handle_notification(now, &notification(6, 0)),
+            Received::Known
+        );
     }
 
     #[test]
@@ -381,7 +426,10 @@ mod tests {
         let mut mailbox = mailbox(4);
         let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
         mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-        assert_eq!(mailbox.reply(Instant::ORIGIN, handle, b"again"), Err(ReplyMisuse::Gone));
+        assert_eq!(
+            mailbox.reply(Instant::ORIGIN, handle, b"again"),
+            Err(ReplyMisuse::Gone)
+        );
         let (sent, reply) = mailbox.next_reply().unwrap();
         assert_eq!((sent, reply.payload), (handle, b"pong".as_slice()));
         mailbox.handle_sent(handle);
@@ -424,7 +472,10 @@ mod tests {
         mailbox.handle_timeout(Instant::ORIGIN + 60 * SECOND);
         assert_eq!(mailbox.poll(), Some(MailboxEffect::Expired(handle)));
         assert_eq!(mailbox.get(handle), None);
-        assert_eq!(mailbox.reply(Instant::ORIGIN, handle, b"late"), Err(ReplyMisuse::Gone));
+        assert_eq!(
+            mailbox.reply(Instant::ORIGIN, handle, b"late"),
+            Err(ReplyMisuse::Gone)
+        );
         assert!(mailbox.has_room());
     }
 }

@@ -18,6 +18,6 @@ mod replies;
 
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Received, ReplyMisuse};
 pub use notifier::{
-    NotifyError, Notifier, NotifierEffect, NotifierLimits, NotifyOptions, Status, Target,
+    Notifier, NotifierEffect, NotifierLimits, NotifyError, NotifyOptions, Status, Target,
 };
 pub use replies::{Reply, ReplyRefusal};

@@ -65,7 +65,10 @@ pub struct NotifyOptions {
 
 impl Default for NotifyOptions {
     fn default() -> Self {
-        Self { lifetime: Duration::from_secs(3_600), reply_window: Duration::ZERO }
+        Self {
+            lifetime: Duration::from_secs(3_600),
+            reply_window: Duration::ZERO,
+        }
     }
 }
 
@@ -146,8 +149,12 @@ struct ClientState {
 }
 
 impl ClientState {
-    const NONE: Self =
-        Self { generation: u32::MAX, count: 0, newest: None, sent_through: NotificationId(0) };
+    const NONE: Self = Self {
+        generation: u32::MAX,
+        count: 0,
+        newest: None,
+        sent_through: NotificationId(0),
+    };
 }
 
 /// The notifications of a relay.
@@ -213,7 +220,13 @@ impl Notifier {
         let mut kept = self.pool.take(payload.len());
         kept.extend_from_slice(payload);
         let entry = Entry {
-            status: Status { id, targets, sent: 0, replied: 0, expires_at },
+            status: Status {
+                id,
+                targets,
+                sent: 0,
+                replied: 0,
+                expires_at,
+            },
             target,
             payload: kept,
             reply_window_ms: whole_millis(options.reply_window),
@@ -243,9 +256,7 @@ impl Notifier {
         let own = self.first_own(client, after);
         let broadcast = self.first_broadcast(after);
         match (own, broadcast) {
-            (Some(own), Some(broadcast)) => {
-                Some(if own.1 < broadcast.1 { own } else { broadcast })
-            }
+            (Some(own), Some(broadcast)) => Some(if own.1 < broadcast.1 { own } else { broadcast }),
             (own, broadcast) => own.or(broadcast),
         }
     }
@@ -271,9 +282,16 @@ impl Notifier {
         offset: u64,
         buf: &mut [u8],
     ) -> usize {
-        let Some(message) = self.message(notification) else { return 0 };
-        let message = ToClient::Notification(message::Notification { lifetime_s, ..message });
-        let Ok(header) = message.header() else { return 0 };
+        let Some(message) = self.message(notification) else {
+            return 0;
+        };
+        let message = ToClient::Notification(message::Notification {
+            lifetime_s,
+            ..message
+        });
+        let Ok(header) = message.header() else {
+            return 0;
+        };
         frame::encode_part(&header, &[&message.head(), message.payload()], offset, buf)
     }
 
@@ -298,9 +316,13 @@ impl Notifier {
     /// The notification was handed to the client's way. Counted once for each
     /// client and notification as long as they go in order.
     pub fn handle_sent(&mut self, client: Key, notification: Key) {
-        let Some(entry) = self.entries.get_mut(notification) else { return };
+        let Some(entry) = self.entries.get_mut(notification) else {
+            return;
+        };
         let id = entry.status.id;
-        let Some(state) = state_mut(&mut self.clients, client) else { return };
+        let Some(state) = state_mut(&mut self.clients, client) else {
+            return;
+        };
         if id > state.sent_through {
             state.sent_through = id;
             entry.status.sent += 1;
@@ -309,7 +331,8 @@ impl Notifier {
 
     /// How far the client came, by what it was sent.
     pub fn sent_through(&self, client: Key) -> NotificationId {
-        self.state(client).map_or(NotificationId(0), |state| state.sent_through)
+        self.state(client)
+            .map_or(NotificationId(0), |state| state.sent_through)
     }
 
     /// A client that just joined is not told what was said before.
@@ -350,7 +373,8 @@ impl Notifier {
         if self.replies.bytes() + payload.len() > room {
             return Err(ReplyRefusal::Full);
         }
-        self.replies.push(&mut entry.replies, key, client, payload, &mut self.pool)?;
+        self.replies
+            .push(&mut entry.replies, key, client, payload, &mut self.pool)?;
         entry.status.replied += 1;
         Ok(())
     }
@@ -363,7 +387,8 @@ impl Notifier {
     /// The replies to a notification, in the order they came.
     pub fn replies(&self, id: NotificationId) -> impl Iterator<Item = Reply<'_>> {
         let entry = self.find(id).and_then(|key| self.entries.get(key));
-        self.replies.iter(entry.map_or_else(Chain::default, |entry| entry.replies))
+        self.replies
+            .iter(entry.map_or_else(Chain::default, |entry| entry.replies))
     }
 
     /// How many notifications live.
@@ -394,18 +419,22 @@ impl Notifier {
     ) -> Result<(), NotifyError> {
         let limits = &self.limits;
         if payload.len() > limits.payload_bytes_max {
-            return Err(NotifyError::PayloadTooLong { bytes_max: limits.payload_bytes_max });
+            return Err(NotifyError::PayloadTooLong {
+                bytes_max: limits.payload_bytes_max,
+            });
         }
         if options.lifetime < Duration::from_secs(1) || options.lifetime > limits.lifetime_max {
-            return Err(NotifyError::Lifetime { lifetime_max: limits.lifetime_max });
+            return Err(NotifyError::Lifetime {
+                lifetime_max: limits.lifetime_max,
+            });
         }
         if options.reply_window > options.lifetime {
             return Err(NotifyError::ReplyWindow);
         }
         if let Target::Client(client) = target
-            && self.state(client).is_some_and(|state| {
-                state.count >= limits.notifications_per_client_max
-            })
+            && self
+                .state(client)
+                .is_some_and(|state| state.count >= limits.notifications_per_client_max)
         {
             return Err(NotifyError::ClientFull);
         }
@@ -422,11 +451,17 @@ impl Notifier {
         self.log.push_back((id, key));
         match target {
             Target::All => {
-                trim(&mut self.broadcasts, &self.entries, self.limits.notifications_max);
+                trim(
+                    &mut self.broadcasts,
+                    &self.entries,
+                    self.limits.notifications_max,
+                );
                 self.broadcasts.push_back((id, key));
             }
             Target::Client(client) => {
-                let Some(state) = state_mut(&mut self.clients, client) else { return };
+                let Some(state) = state_mut(&mut self.clients, client) else {
+                    return;
+                };
                 let older = state.newest.replace(key);
                 state.count += 1;
                 if let Some(entry) = self.entries.get_mut(key) {
@@ -469,11 +504,16 @@ impl Notifier {
     fn find(&self, id: NotificationId) -> Option<Key> {
         let place = self.log.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, key) = self.log.get(place)?;
-        self.entries.get(*key).filter(|entry| !entry.expired).map(|_| *key)
+        self.entries
+            .get(*key)
+            .filter(|entry| !entry.expired)
+            .map(|_| *key)
     }
 
     fn state(&self, client: Key) -> Option<&ClientState> {
-        self.clients.get(client.index()).filter(|state| state.generation == client.generation())
+        self.clients
+            .get(client.index())
+            .filter(|state| state.generation == client.generation())
     }
 
     /// Takes an expired notification out; it is freed when nobody writes it.
@@ -489,11 +529,15 @@ impl Notifier {
     }
 
     fn remove(&mut self, key: Key) {
-        let Some(entry) = self.entries.remove(key) else { return };
+        let Some(entry) = self.entries.remove(key) else {
+            return;
+        };
         self.payload_bytes -= entry.payload.len();
         self.pool.give(entry.payload);
         self.replies.discard(entry.replies);
-        let Target::Client(client) = entry.target else { return };
+        let Target::Client(client) = entry.target else {
+            return;
+        };
         if let Some(newer) = entry.newer.and_then(|key| self.entries.get_mut(key)) {
             newer.older = entry.older;
         }
@@ -536,7 +580,10 @@ fn state_mut(clients: &mut Chunks<ClientState>, client: Key) -> Option<&mut Clie
     let place = u32::try_from(client.index()).ok()?;
     let state = clients.get_or_grow(place, ClientState::NONE)?;
     if state.generation != client.generation() {
-        *state = ClientState { generation: client.generation(), ..ClientState::NONE };
+        *state = ClientState {
+            generation: client.generation(),
+            ..ClientState::NONE
+        };
     }
     Some(state)
 }

@@ -122,7 +122,13 @@ impl Replies {
         let mut kept = pool.take(payload.len());
         kept.extend_from_slice(payload);
         let (client, id) = client;
-        let entry = Entry { notification, client, id, payload: kept, next: None };
+        let entry = Entry {
+            notification,
+            client,
+            id,
+            payload: kept,
+            next: None,
+        };
         let key = match self.entries.insert(entry) {
             Ok(key) => key,
             Err(full) => {
@@ -148,19 +154,26 @@ impl Replies {
         core::iter::successors(first.and_then(|key| self.entries.get(key)), |entry| {
             entry.next.and_then(|key| self.entries.get(key))
         })
-        .map(|entry| Reply { client: entry.id, payload: &entry.payload })
+        .map(|entry| Reply {
+            client: entry.id,
+            payload: &entry.payload,
+        })
     }
 
     /// Gives a whole chain up, in O(1).
     pub(super) fn discard(&mut self, chain: Chain) {
-        let Some((first, last)) = chain.ends else { return };
+        let Some((first, last)) = chain.ends else {
+            return;
+        };
         self.garbage = match self.garbage.ends {
             None => chain,
             Some((front, back)) => {
                 if let Some(entry) = self.entries.get_mut(back) {
                     entry.next = Some(first);
                 }
-                Chain { ends: Some((front, last)) }
+                Chain {
+                    ends: Some((front, last)),
+                }
             }
         };
     }
@@ -170,7 +183,9 @@ impl Replies {
     pub(super) fn collect(&mut self, count: usize, pool: &mut Pool) -> bool {
         let mut found = false;
         for _ in 0..count {
-            let Some((first, last)) = self.garbage.ends else { break };
+            let Some((first, last)) = self.garbage.ends else {
+                break;
+            };
             let Some(entry) = self.entries.remove(first) else {
                 self.garbage = Chain::default();
                 break;

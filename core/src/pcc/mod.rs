@@ -27,7 +27,10 @@ pub struct PccSettings {
 impl Default for PccSettings {
     /// The figures of the seed: 4 attempts in all, 3 minutes apart.
     fn default() -> Self {
-        Self { retry_delay: Duration::from_secs(180), attempts_max: 4 }
+        Self {
+            retry_delay: Duration::from_secs(180),
+            attempts_max: 4,
+        }
     }
 }
 
@@ -69,8 +72,13 @@ pub enum Event {
 
 impl State {
     /// Every state, in the protocol's order.
-    pub const ALL: [Self; 5] =
-        [Self::Idle, Self::Waiting, Self::Connecting, Self::Retrying, Self::Open];
+    pub const ALL: [Self; 5] = [
+        Self::Idle,
+        Self::Waiting,
+        Self::Connecting,
+        Self::Retrying,
+        Self::Open,
+    ];
 }
 
 impl Event {
@@ -148,7 +156,13 @@ pub struct Pcc {
 impl Pcc {
     /// A client without a grant.
     pub const fn new(settings: PccSettings) -> Self {
-        Self { settings, state: State::Idle, attempts: 0, wait_until: None, effect: None }
+        Self {
+            settings,
+            state: State::Idle,
+            attempts: 0,
+            wait_until: None,
+            effect: None,
+        }
     }
 
     /// Where it stands.
@@ -196,7 +210,11 @@ impl Pcc {
     /// The attempt failed.
     pub fn handle_failed(&mut self, now: Instant) {
         let last = self.attempts >= self.settings.attempts_max;
-        let event = if last { Event::FailedLast } else { Event::Failed };
+        let event = if last {
+            Event::FailedLast
+        } else {
+            Event::Failed
+        };
         if self.apply(event) == Some(State::Retrying) {
             self.wait_until = Some(now + self.settings.retry_delay);
         }

@@ -19,7 +19,11 @@ pub struct Request<'a> {
     /// The version that the client speaks, [`PROTOCOL`].
     pub protocol: u32,
     /// The identity that an earlier registration gave; absent at the first.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_client")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_client"
+    )]
     pub client: Option<ClientId>,
     /// The number of this registration; the client persists it and never uses
     /// one twice.
@@ -167,7 +171,8 @@ mod optional_client {
         deserializer: D,
     ) -> Result<Option<ClientId>, D::Error> {
         let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
-        text.map(|text| text.parse().map_err(serde::de::Error::custom)).transpose()
+        text.map(|text| text.parse().map_err(serde::de::Error::custom))
+            .transpose()
     }
 }
 
@@ -194,7 +199,11 @@ mod tests {
             incarnation: 7,
             nonce: Hex([1; 16]),
             register_again_s: 21_600,
-            persistent_connection: Some(Verdict { granted: true, wait_ms: 0, reason: None }),
+            persistent_connection: Some(Verdict {
+                granted: true,
+                wait_ms: 0,
+                reason: None,
+            }),
         };
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);

@@ -18,5 +18,5 @@ mod registry;
 pub use body::{Answer, Interface, Request, Verdict};
 pub use registrar::{Registrar, RegistrarSettings, RegistrarState};
 pub use registry::{
-    Admission, ClientRecord, Registry, RegistryEffect, RegistryLimits, RegistrySettings, Refusal,
+    Admission, ClientRecord, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings,
 };

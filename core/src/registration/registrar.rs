@@ -86,7 +86,12 @@ pub struct Registrar {
 impl Registrar {
     /// A registrar that was not started.
     pub const fn new(settings: RegistrarSettings, random: Random) -> Self {
-        Self { settings, random, state: RegistrarState::Stopped, wanted: false }
+        Self {
+            settings,
+            random,
+            state: RegistrarState::Stopped,
+            wanted: false,
+        }
     }
 
     /// Where it stands.
@@ -111,8 +116,8 @@ impl Registrar {
     /// The registration succeeded; the relay wants the next one after `period`.
     pub fn handle_registered(&mut self, now: Instant, period: Duration) {
         if self.state == RegistrarState::Registering {
-            let spread = period * self.settings.spread_percent.min(100) / 100;
-            let delay = period.saturating_sub(spread) + self.random.within(spread * 2);
+            let spread = period / 100 * self.settings.spread_percent.min(100);
+            let delay = period - spread + self.random.within(spread.saturating_mul(2));
             // A period of zero must not turn into a loop.
             self.state = RegistrarState::Registered(now + delay.max(Duration::from_secs(1)));
         }
@@ -121,8 +126,14 @@ impl Registrar {
     /// The registration failed.
     pub fn handle_failed(&mut self, now: Instant) {
         if self.state == RegistrarState::Registering {
-            let window = self.settings.retry_max.saturating_sub(self.settings.retry_min);
-            let delay = self.settings.retry_min + self.random.within(window);
+            let window = self
+                .settings
+                .retry_max
+                .saturating_sub(self.settings.retry_min);
+            let delay = self
+                .settings
+                .retry_min
+                .saturating_add(self.random.within(window));
             self.state = RegistrarState::Due(now + delay.max(Duration::from_millis(1)));
         }
     }

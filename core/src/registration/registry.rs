@@ -41,7 +41,11 @@ pub struct RegistryLimits {
 
 impl Default for RegistryLimits {
     fn default() -> Self {
-        Self { clients_max: 1_000_000, hostname_bytes_max: 255, interfaces_max: 32 }
+        Self {
+            clients_max: 1_000_000,
+            hostname_bytes_max: 255,
+            interfaces_max: 32,
+        }
     }
 }
 
@@ -182,8 +186,7 @@ impl Registry {
         body: &[u8],
     ) -> Result<Admission, Refusal> {
         self.now = self.now.max(now);
-        let request: Request<'_> =
-            serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
+        let request: Request<'_> = serde_json::from_slice(body).map_err(|_| Refusal::Malformed)?;
         self.check(&request)?;
         match request.client {
             None => {
@@ -194,8 +197,11 @@ impl Registry {
                 self.admit(id, observed.ip(), &request, true)
             }
             Some(id) => {
-                let covered =
-                    proof::Request { method: "POST", target, body: BodyDigest::of(body) };
+                let covered = proof::Request {
+                    method: "POST",
+                    target,
+                    body: BodyDigest::of(body),
+                };
                 let secret = self.settings.key.client_secret(id);
                 let proven = authorization.is_some_and(|authorization| {
                     authorization.client == id
@@ -225,7 +231,10 @@ impl Registry {
         if !authorization.proves(&record.key, request) {
             return Err(Refusal::Unproven);
         }
-        record.window.accept(authorization.counter).map_err(|_| Refusal::Replayed)?;
+        record
+            .window
+            .accept(authorization.counter)
+            .map_err(|_| Refusal::Replayed)?;
         Ok(key)
     }
 
@@ -241,7 +250,8 @@ impl Registry {
         let hash = self.by_id.hash(&id.0);
         let place = self.by_id.find(hash, |place| {
             let key = self.clients.key_at(place as usize);
-            key.and_then(|key| self.clients.get(key)).is_some_and(|record| record.id == id)
+            key.and_then(|key| self.clients.get(key))
+                .is_some_and(|record| record.id == id)
         })?;
         self.clients.key_at(place as usize)
     }
@@ -336,9 +346,17 @@ impl Registry {
             incarnation: self.settings.incarnation.0,
             nonce: Hex(nonce),
             register_again_s: u32::try_from(self.settings.period.as_secs()).unwrap_or(u32::MAX),
-            persistent_connection: Some(Verdict { granted, wait_ms: 0, reason: None }),
+            persistent_connection: Some(Verdict {
+                granted,
+                wait_ms: 0,
+                reason: None,
+            }),
         };
-        Ok(Admission { client, new: known.is_none(), answer })
+        Ok(Admission {
+            client,
+            new: known.is_none(),
+            answer,
+        })
     }
 
     fn insert(&mut self, record: ClientRecord) -> Result<Key, Refusal> {
@@ -356,18 +374,27 @@ impl Registry {
     fn renew(&mut self, key: Key, record: ClientRecord) -> Key {
         if let Some(kept) = self.clients.get_mut(key) {
             let (connection, expiry) = (kept.connection, kept.expiry);
-            *kept = ClientRecord { connection, expiry, ..record };
+            *kept = ClientRecord {
+                connection,
+                expiry,
+                ..record
+            };
         }
         self.rearm(key);
         key
     }
 
     fn rearm(&mut self, key: Key) {
-        let periods = self.settings.missed_periods_max.max(1);
+        let period = self.settings.period;
         // A client moves its next registration by up to a tenth of the period.
-        let at = self.now + self.settings.period * periods + self.settings.period / 10;
-        let Some(record) = self.clients.get_mut(key) else { return };
-        let moved = record.expiry.is_some_and(|timer| self.expiries.reschedule(timer, at));
+        let at =
+            self.now + period.saturating_mul(self.settings.missed_periods_max.max(1)) + period / 10;
+        let Some(record) = self.clients.get_mut(key) else {
+            return;
+        };
+        let moved = record
+            .expiry
+            .is_some_and(|timer| self.expiries.reschedule(timer, at));
         if !moved {
             // There is a timer for each client, so there is room.
             record.expiry = self.expiries.insert(at, key).ok();
@@ -400,7 +427,10 @@ impl Machine for Registry {
                     // An open connection is a sign of life.
                     self.rearm(client);
                 } else if let Some(record) = self.remove(client) {
-                    return Some(RegistryEffect::Forgotten { client, id: record.id });
+                    return Some(RegistryEffect::Forgotten {
+                        client,
+                        id: record.id,
+                    });
                 }
             }
         }

@@ -57,7 +57,9 @@ impl Endpoint for Relay {
 
     fn poll_output<'b>(&mut self, buf: &'b mut [u8]) -> Output<'b, Event> {
         if buf.len() < OUTPUT_BUF_MIN {
-            return Output::BufferTooSmall { needed: OUTPUT_BUF_MIN };
+            return Output::BufferTooSmall {
+                needed: OUTPUT_BUF_MIN,
+            };
         }
         loop {
             if let Some(event) = self.next_event() {
@@ -71,7 +73,10 @@ impl Endpoint for Relay {
             };
             match self.step(conn, buf) {
                 Some(Step::Written { conn, len }) => {
-                    return Output::Write { conn, bytes: &buf[..len] };
+                    return Output::Write {
+                        conn,
+                        bytes: &buf[..len],
+                    };
                 }
                 Some(Step::Output(output)) => return output,
                 None => {}
@@ -91,9 +96,18 @@ impl Endpoint for Relay {
             return Err(AcceptError::Draining);
         }
         let server = http::Server::new(self.now, &self.http);
-        let role = Role::Http(Box::new(HttpConn { server, route: Route::Idle }));
-        let conn =
-            Conn { peer, secure: false, blocked: false, resume: false, timer: None, role };
+        let role = Role::Http(Box::new(HttpConn {
+            server,
+            route: Route::Idle,
+        }));
+        let conn = Conn {
+            peer,
+            secure: false,
+            blocked: false,
+            resume: false,
+            timer: None,
+            role,
+        };
         let Ok(key) = self.conns.insert(conn) else {
             self.stats.accepts_refused.count("full");
             return Err(AcceptError::Full);
@@ -200,7 +214,9 @@ impl Relay {
 
     /// The one place where a connection's timer follows its deadline.
     fn rearm(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else { return };
+        let Some(conn) = self.conns.get_mut(key) else {
+            return;
+        };
         match (conn.deadline(), conn.timer) {
             (Some(at), Some(timer)) => {
                 if !self.timers.reschedule(timer, at) {
@@ -258,19 +274,31 @@ impl Relay {
     }
 
     fn next_on_walk(&mut self) -> Option<ConnId> {
-        let Sweep { next, until, wrapped } = self.sweep?;
+        let Sweep {
+            next,
+            until,
+            wrapped,
+        } = self.sweep?;
         let found = self.conns.next_from(next);
         let ended = |key: &Key| wrapped && key.index() >= until;
         match found {
             Some(key) if !ended(&key) => {
-                self.sweep = Some(Sweep { next: key.index() + 1, until, wrapped });
+                self.sweep = Some(Sweep {
+                    next: key.index() + 1,
+                    until,
+                    wrapped,
+                });
                 if self.draining {
                     self.drain_conn(ConnId::from_key(key));
                 }
                 Some(ConnId::from_key(key))
             }
             None if !wrapped && until > 0 => {
-                self.sweep = Some(Sweep { next: 0, until, wrapped: true });
+                self.sweep = Some(Sweep {
+                    next: 0,
+                    until,
+                    wrapped: true,
+                });
                 self.next_on_walk()
             }
             _ => {
@@ -286,7 +314,9 @@ impl Relay {
     /// The connection's deadline has come.
     fn handle_due(&mut self, id: ConnId) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(id.key()) else { return };
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            return;
+        };
         match &mut conn.role {
             Role::Http(http) => http.server.handle_timeout(now, &mut self.pool),
             Role::Line(line) => {
@@ -305,7 +335,9 @@ impl Relay {
 
     fn drain_conn(&mut self, id: ConnId) {
         let (now, window) = (self.now, self.return_window_ms());
-        let Some(conn) = self.conns.get_mut(id.key()) else { return };
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            return;
+        };
         match &mut conn.role {
             Role::Http(http) => http.server.drain(now, &mut self.pool),
             Role::Line(line) => line.owe_bye(ByeReason::ShuttingDown, window),
@@ -338,11 +370,15 @@ impl Relay {
     }
 
     fn wants_more(&self, id: ConnId) -> bool {
-        self.conns.get(id.key()).is_some_and(|conn| match &conn.role {
-            Role::Http(_) => true,
-            Role::Line(line) => conn.resume || line.is_over() || line.wants_write(&self.notifier),
-            Role::Closing(closing) => matches!(closing, Closing::Tell(_)),
-        })
+        self.conns
+            .get(id.key())
+            .is_some_and(|conn| match &conn.role {
+                Role::Http(_) => true,
+                Role::Line(line) => {
+                    conn.resume || line.is_over() || line.wants_write(&self.notifier)
+                }
+                Role::Closing(closing) => matches!(closing, Closing::Tell(_)),
+            })
     }
 
     fn step_line(&mut self, id: ConnId, buf: &mut [u8]) -> Option<Step> {
@@ -352,9 +388,14 @@ impl Relay {
             body_bytes_max: self.limits.frame_body_bytes_max,
         };
         let conn = self.conns.get_mut(id.key())?;
-        let Role::Line(line) = &mut conn.role else { return None };
+        let Role::Line(line) = &mut conn.role else {
+            return None;
+        };
         if !conn.blocked {
-            let mut source = Source { notifier: &mut self.notifier, hello };
+            let mut source = Source {
+                notifier: &mut self.notifier,
+                hello,
+            };
             let (len, begun) = line.write(&mut source, buf);
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
@@ -390,7 +431,9 @@ impl Relay {
 
     /// Takes the connection out of what it belonged to.
     fn leave(&mut self, id: ConnId, why: &'static str) {
-        let Some(conn) = self.conns.get_mut(id.key()) else { return };
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            return;
+        };
         match &mut conn.role {
             Role::Http(http) => {
                 http.server.handle_closed(&mut self.pool);
@@ -406,7 +449,11 @@ impl Relay {
                     if record.connection == Some(id) {
                         self.registry.set_connection(client, None);
                     }
-                    self.events.push_back(Event::Disconnected { client: name, conn: id, why });
+                    self.events.push_back(Event::Disconnected {
+                        client: name,
+                        conn: id,
+                        why,
+                    });
                 }
             }
             Role::Closing(_) => return,

@@ -56,7 +56,10 @@ impl Line {
             deframer: Deframer::default(),
             cursor: after,
             partial: None,
-            owed: Owed { hello: true, ..Owed::default() },
+            owed: Owed {
+                hello: true,
+                ..Owed::default()
+            },
             stall: None,
         }
     }
@@ -92,7 +95,10 @@ impl Line {
     /// Ends the connection behind what was begun.
     pub(super) const fn owe_bye(&mut self, reason: ByeReason, retry_after_ms: u32) {
         if self.owed.bye.is_none() && !self.owed.over {
-            self.owed.bye = Some(Bye { reason, retry_after_ms });
+            self.owed.bye = Some(Bye {
+                reason,
+                retry_after_ms,
+            });
         }
     }
 
@@ -167,20 +173,33 @@ impl Line {
         let written = notifier.write_frame(notification, lifetime_s, 0, buf);
         if written < frame_bytes {
             notifier.pin(notification);
-            self.partial = Some(Partial { notification, lifetime_s, offset: written as u64 });
+            self.partial = Some(Partial {
+                notification,
+                lifetime_s,
+                offset: written as u64,
+            });
         }
         Some(written)
     }
 
     fn write_partial(&mut self, notifier: &mut Notifier, buf: &mut [u8]) -> usize {
-        let Some(partial) = self.partial else { return 0 };
-        let Partial { notification, lifetime_s, offset } = partial;
+        let Some(partial) = self.partial else {
+            return 0;
+        };
+        let Partial {
+            notification,
+            lifetime_s,
+            offset,
+        } = partial;
         let written = notifier.write_frame(notification, lifetime_s, offset, buf);
         if written < buf.len() {
             self.partial = None;
             notifier.unpin(notification);
         } else {
-            self.partial = Some(Partial { offset: offset + written as u64, ..partial });
+            self.partial = Some(Partial {
+                offset: offset + written as u64,
+                ..partial
+            });
         }
         written
     }

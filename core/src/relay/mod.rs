@@ -71,7 +71,10 @@ impl Relay {
         let incarnation = settings.registry.incarnation;
         let clients_max = limits.registry.clients_max;
         Self {
-            http: Arc::new(http::Settings::new(limits.http.clone(), settings.http.clone())),
+            http: Arc::new(http::Settings::new(
+                limits.http.clone(),
+                settings.http.clone(),
+            )),
             registry: Registry::new(
                 settings.registry.clone(),
                 limits.registry.clone(),
@@ -111,17 +114,25 @@ impl Relay {
     ) -> Result<NotificationId, NotifyError> {
         self.advance(now);
         let (target, targets) = match target {
-            To::All => (Target::All, u32::try_from(self.registry.len()).unwrap_or(u32::MAX)),
+            To::All => (
+                Target::All,
+                u32::try_from(self.registry.len()).unwrap_or(u32::MAX),
+            ),
             To::Client(id) => {
                 let client = self.registry.find(id).ok_or(NotifyError::UnknownClient)?;
                 (Target::Client(client), 1)
             }
         };
-        let id = self.notifier.notify(self.now, target, payload, options, targets)?;
+        let id = self
+            .notifier
+            .notify(self.now, target, payload, options, targets)?;
         self.stats.notifications += 1;
         match target {
             Target::Client(client) => {
-                let conn = self.registry.get(client).and_then(|record| record.connection);
+                let conn = self
+                    .registry
+                    .get(client)
+                    .and_then(|record| record.connection);
                 if let Some(conn) = conn {
                     self.wake(conn);
                 }
@@ -149,7 +160,9 @@ impl Relay {
     /// The first client at or behind a place, with its place: to page through
     /// all of them, begin at 0 and go on behind the last one.
     pub fn client_from(&self, place: usize) -> Option<(usize, &ClientRecord)> {
-        self.registry.next_from(place).map(|(key, record)| (key.index(), record))
+        self.registry
+            .next_from(place)
+            .map(|(key, record)| (key.index(), record))
     }
 
     /// How much the relay holds at the moment, and what it counted.
@@ -200,7 +213,11 @@ impl Relay {
     /// Every connection is to be visited once from now on.
     fn walk(&mut self) {
         let next = self.sweep.map_or(0, |sweep| sweep.next);
-        self.sweep = Some(Sweep { next, until: next, wrapped: false });
+        self.sweep = Some(Sweep {
+            next,
+            until: next,
+            wrapped: false,
+        });
     }
 
     fn wake(&mut self, conn: ConnId) {

@@ -34,8 +34,12 @@ impl Relay {
     pub(super) fn step_http(&mut self, id: ConnId, buf: &mut [u8]) -> Option<Step> {
         loop {
             let conn = self.conns.get_mut(id.key())?;
-            let Role::Http(http) = &mut conn.role else { return self.again(id) };
-            let Some(effect) = http.server.poll() else { break };
+            let Role::Http(http) = &mut conn.role else {
+                return self.again(id);
+            };
+            let Some(effect) = http.server.poll() else {
+                break;
+            };
             if let Some(output) = self.translate(id, effect) {
                 return Some(Step::Output(output));
             }
@@ -44,7 +48,9 @@ impl Relay {
             }
         }
         let conn = self.conns.get_mut(id.key())?;
-        let Role::Http(http) = &mut conn.role else { return None };
+        let Role::Http(http) = &mut conn.role else {
+            return None;
+        };
         if conn.blocked {
             return None;
         }
@@ -79,7 +85,12 @@ impl Relay {
             Effect::Upgraded => self.handle_upgraded(conn),
             Effect::Refused(why) => self.stats.http_refused.count(why.as_str()),
             Effect::Take { sink, offset, len } => {
-                return Some(Output::Take { conn, sink, offset, len });
+                return Some(Output::Take {
+                    conn,
+                    sink,
+                    offset,
+                    len,
+                });
             }
             Effect::SendFile { file, range } => {
                 return Some(Output::SendFile { conn, file, range });
@@ -98,7 +109,11 @@ impl Relay {
     }
 
     fn tell(&mut self, conn: ConnId, event: impl FnOnce(RequestId) -> Event) {
-        if let Some(HttpConn { route: Route::Application(request), .. }) = self.http_of(conn) {
+        if let Some(HttpConn {
+            route: Route::Application(request),
+            ..
+        }) = self.http_of(conn)
+        {
             let event = event(*request);
             self.events.push_back(event);
         }
@@ -106,13 +121,21 @@ impl Relay {
 
     /// A head is complete: who answers it?
     fn route(&mut self, conn: ConnId) {
-        let Some(http) = self.http_of(conn) else { return };
-        let Some(request) = http.server.request() else { return };
+        let Some(http) = self.http_of(conn) else {
+            return;
+        };
+        let Some(request) = http.server.request() else {
+            return;
+        };
         let (method, path) = (request.method(), request.path());
         match path {
             "/v1/register" if method == "POST" => {
                 self.stats.requests.count("register");
-                self.read(conn, Route::Register, self.limits.registration_body_bytes_max);
+                self.read(
+                    conn,
+                    Route::Register,
+                    self.limits.registration_body_bytes_max,
+                );
             }
             "/v1/connect" if method == "GET" => {
                 self.stats.requests.count("connect");
@@ -137,11 +160,17 @@ impl Relay {
 
     fn read(&mut self, conn: ConnId, route: Route, bytes_max: u64) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(conn.key()) else { return };
-        let Role::Http(http) = &mut conn.role else { return };
+        let Some(conn) = self.conns.get_mut(conn.key()) else {
+            return;
+        };
+        let Role::Http(http) = &mut conn.role else {
+            return;
+        };
         http.route = route;
         // A fresh request can always be read.
-        let _ = http.server.read_body(now, Reading::Whole { bytes_max }, &mut self.pool);
+        let _ = http
+            .server
+            .read_body(now, Reading::Whole { bytes_max }, &mut self.pool);
     }
 
     fn hand_over(&mut self, conn: ConnId) {
@@ -161,7 +190,9 @@ impl Relay {
     }
 
     fn handle_body(&mut self, conn: ConnId) {
-        let Some(http) = self.http_of(conn) else { return };
+        let Some(http) = self.http_of(conn) else {
+            return;
+        };
         match http.route {
             Route::Register => {
                 let answer = self.register(conn).unwrap_or_else(refused);
@@ -179,9 +210,15 @@ impl Relay {
     }
 
     fn register(&mut self, id: ConnId) -> Result<Answer, Refusal> {
-        let Some(conn) = self.conns.get(id.key()) else { return Ok(Answer::Nothing) };
-        let Role::Http(http) = &conn.role else { return Ok(Answer::Nothing) };
-        let Some(request) = http.server.request() else { return Ok(Answer::Nothing) };
+        let Some(conn) = self.conns.get(id.key()) else {
+            return Ok(Answer::Nothing);
+        };
+        let Role::Http(http) = &conn.role else {
+            return Ok(Answer::Nothing);
+        };
+        let Some(request) = http.server.request() else {
+            return Ok(Answer::Nothing);
+        };
         let authorization = authorization_of(&request);
         let admission = self.registry.handle_registration(
             self.now,
@@ -193,22 +230,27 @@ impl Relay {
         );
         let admission = admission.inspect_err(|why| {
             self.stats.registrations_refused.count(why.name());
-            self.events.push_back(Event::RegistrationRefused { conn: id, why: *why });
+            self.events.push_back(Event::RegistrationRefused {
+                conn: id,
+                why: *why,
+            });
         })?;
         if admission.new {
             self.notifier.handle_joined(admission.client);
         }
         self.stats.registrations += 1;
         let client = admission.answer.client;
-        self.events.push_back(Event::Registered { client, new: admission.new });
+        self.events.push_back(Event::Registered {
+            client,
+            new: admission.new,
+        });
         Ok(json(&admission.answer))
     }
 
     /// The client that the request on the connection proves to come from.
     fn proven(&mut self, id: ConnId) -> Result<Key, Refusal> {
-        let http = match self.conns.get(id.key()).map(|conn| &conn.role) {
-            Some(Role::Http(http)) => http,
-            _ => return Err(Refusal::Unproven),
+        let Some(Role::Http(http)) = self.conns.get(id.key()).map(|conn| &conn.role) else {
+            return Err(Refusal::Unproven);
         };
         let request = http.server.request().ok_or(Refusal::Unproven)?;
         let authorization = authorization_of(&request).ok_or(Refusal::Unproven)?;
@@ -229,10 +271,22 @@ impl Relay {
             Err(why) => return self.answer(id, &refused(why)),
         };
         let sent = self.notifier.sent_through(client);
-        let Some(conn) = self.conns.get_mut(id.key()) else { return };
-        let Role::Http(http) = &mut conn.role else { return };
-        let after = http.server.request().and_then(|request| after_of(&request)).unwrap_or(sent);
-        if http.server.upgrade(now, &[("Upgrade", UPGRADE)], &mut self.pool).is_ok() {
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            return;
+        };
+        let Role::Http(http) = &mut conn.role else {
+            return;
+        };
+        let after = http
+            .server
+            .request()
+            .and_then(|request| after_of(&request))
+            .unwrap_or(sent);
+        if http
+            .server
+            .upgrade(now, &[("Upgrade", UPGRADE)], &mut self.pool)
+            .is_ok()
+        {
             http.route = Route::Connect { client, after };
         } else {
             self.answer(
@@ -244,9 +298,15 @@ impl Relay {
 
     /// The 101 is written: from now on the connection carries frames.
     fn handle_upgraded(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.key()) else { return };
-        let Role::Http(http) = &mut conn.role else { return };
-        let Route::Connect { client, after } = http.route else { return };
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            return;
+        };
+        let Role::Http(http) = &mut conn.role else {
+            return;
+        };
+        let Route::Connect { client, after } = http.route else {
+            return;
+        };
         http.server.handle_closed(&mut self.pool);
         conn.role = Role::Line(Line::new(client, after));
         // Frames that stood behind the request were not taken.
@@ -258,7 +318,10 @@ impl Relay {
         if let Some(old) = self.registry.set_connection(client, Some(id)) {
             self.say_bye(old, ByeReason::Replaced);
         }
-        self.events.push_back(Event::Connected { client: name, conn: id });
+        self.events.push_back(Event::Connected {
+            client: name,
+            conn: id,
+        });
         if self.draining {
             self.say_bye(id, ByeReason::ShuttingDown);
         }
@@ -286,12 +349,16 @@ impl Relay {
         };
         let after = request.as_ref().and_then(after_of);
         let mut cursor = after.unwrap_or_else(|| self.notifier.sent_through(client));
-        let mut inbox =
-            Inbox { incarnation: self.incarnation().0, ..Inbox::default() };
+        let mut inbox = Inbox {
+            incarnation: self.incarnation().0,
+            ..Inbox::default()
+        };
         // Base64 and the fields take less than half as much again.
         let mut room = self.limits.http.response_bytes_max / 3;
         while let Some((notification, next)) = self.notifier.pending(client, cursor) {
-            let Some(message) = self.notifier.message(notification) else { break };
+            let Some(message) = self.notifier.message(notification) else {
+                break;
+            };
             let bytes = message.payload.len() + 128;
             let full = inbox.notifications.len() >= self.limits.inbox_notifications_max;
             if full || bytes > room && !inbox.notifications.is_empty() {
@@ -314,27 +381,39 @@ impl Relay {
 
     fn reply(&mut self, id: ConnId) -> Result<Answer, Refusal> {
         let client = self.proven(id)?;
-        let Some(conn) = self.conns.get(id.key()) else { return Ok(Answer::Nothing) };
-        let Role::Http(http) = &conn.role else { return Ok(Answer::Nothing) };
+        let Some(conn) = self.conns.get(id.key()) else {
+            return Ok(Answer::Nothing);
+        };
+        let Role::Http(http) = &conn.role else {
+            return Ok(Answer::Nothing);
+        };
         let notification = http
             .server
             .request()
             .and_then(|request| request.path().strip_prefix(REPLIES)?.parse().ok());
         let Some(notification) = notification else {
-            return Ok(Answer::Problem(404, "no-notification", "That is no notification's id."));
+            return Ok(Answer::Problem(
+                404,
+                "no-notification",
+                "That is no notification's id.",
+            ));
         };
         let Some(name) = self.registry.get(client).map(|record| record.id) else {
             return Err(Refusal::Unknown);
         };
         let body = http.server.body();
-        let taken = self.notifier.handle_reply(self.now, (client, name), notification, body);
+        let taken = self
+            .notifier
+            .handle_reply(self.now, (client, name), notification, body);
         self.reply_judged(name, notification, taken);
         Ok(match taken {
             Ok(()) | Err(ReplyRefusal::Repeated) => Answer::Nothing,
             Err(ReplyRefusal::Foreign) => {
                 Answer::Problem(403, "foreign", "The notification was not for this client.")
             }
-            Err(ReplyRefusal::TooLong) => Answer::Problem(413, "too-long", "The reply is too long."),
+            Err(ReplyRefusal::TooLong) => {
+                Answer::Problem(413, "too-long", "The reply is too long.")
+            }
             Err(ReplyRefusal::Full) => {
                 Answer::Problem(503, "full", "There is no room for replies; try again.")
             }
@@ -355,13 +434,20 @@ impl Relay {
         match taken {
             Ok(()) => {
                 self.stats.replies += 1;
-                self.events.push_back(Event::Replied { notification, client });
+                self.events.push_back(Event::Replied {
+                    notification,
+                    client,
+                });
             }
             // The confirmation of the first one was lost; nothing is wrong.
             Err(ReplyRefusal::Repeated) => {}
             Err(why) => {
                 self.stats.replies_refused.count(why.name());
-                self.events.push_back(Event::ReplyRefused { notification, client, why });
+                self.events.push_back(Event::ReplyRefused {
+                    notification,
+                    client,
+                    why,
+                });
             }
         }
     }
@@ -372,8 +458,12 @@ impl Relay {
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = self.events.len() < self.limits.events_max;
-            let Some(conn) = self.conns.get_mut(id.key()) else { break };
-            let Role::Line(line) = &mut conn.role else { break };
+            let Some(conn) = self.conns.get_mut(id.key()) else {
+                break;
+            };
+            let Role::Line(line) = &mut conn.role else {
+                break;
+            };
             if !room || !line.can_take() {
                 conn.resume = true;
                 self.touched(id);
@@ -426,7 +516,12 @@ impl Relay {
 
     fn wrong_method(&mut self, conn: ConnId, allowed: &'static str) {
         let text = "This path is not asked for with this method.";
-        self.respond_by(conn, 405, &[PROBLEM, ("Allow", allowed)], &problem(405, "method", text));
+        self.respond_by(
+            conn,
+            405,
+            &[PROBLEM, ("Allow", allowed)],
+            &problem(405, "method", text),
+        );
     }
 
     fn answer(&mut self, conn: ConnId, answer: &Answer) {
@@ -436,7 +531,11 @@ impl Relay {
             Answer::Problem(status, kind, detail) => {
                 let body = problem(*status, kind, detail);
                 let challenge = [PROBLEM, ("WWW-Authenticate", "Tautline")];
-                let headers = if *status == 401 { &challenge[..] } else { &challenge[..1] };
+                let headers = if *status == 401 {
+                    &challenge[..]
+                } else {
+                    &challenge[..1]
+                };
                 self.respond_by(conn, *status, headers, &body);
             }
         }
@@ -444,12 +543,28 @@ impl Relay {
 
     fn respond_by(&mut self, conn: ConnId, status: u16, headers: &[(&str, &str)], body: &[u8]) {
         let now = self.now;
-        let Some(conn) = self.conns.get_mut(conn.key()) else { return };
-        let Role::Http(http) = &mut conn.role else { return };
+        let Some(conn) = self.conns.get_mut(conn.key()) else {
+            return;
+        };
+        let Role::Http(http) = &mut conn.role else {
+            return;
+        };
         http.route = Route::Idle;
-        let head = ResponseHead { status, headers, close: false };
-        let content = if body.is_empty() { ResponseBody::Empty } else { ResponseBody::Bytes(body) };
-        if http.server.respond(now, &head, content, &mut self.pool).is_err() {
+        let head = ResponseHead {
+            status,
+            headers,
+            close: false,
+        };
+        let content = if body.is_empty() {
+            ResponseBody::Empty
+        } else {
+            ResponseBody::Bytes(body)
+        };
+        if http
+            .server
+            .respond(now, &head, content, &mut self.pool)
+            .is_err()
+        {
             // Longer than what may wait to be written: settings that do not fit.
             http.server.abort(&mut self.pool);
         }
@@ -466,18 +581,26 @@ fn json(value: &impl serde::Serialize) -> Answer {
 fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
     let kind = alloc::format!("urn:tautline:problem:{kind}");
     let mut body = Vec::new();
-    Problem { kind: Some(&kind), ..Problem::new(status).detail(detail) }.encode(&mut body);
+    Problem {
+        kind: Some(&kind),
+        ..Problem::new(status).detail(detail)
+    }
+    .encode(&mut body);
     body
 }
 
 fn refused(why: Refusal) -> Answer {
     match why {
-        Refusal::Malformed => {
-            Answer::Problem(400, "malformed", "The body is no registration; see docs/protocol.md.")
-        }
-        Refusal::Protocol => {
-            Answer::Problem(400, "protocol", "This version of the protocol is not spoken here.")
-        }
+        Refusal::Malformed => Answer::Problem(
+            400,
+            "malformed",
+            "The body is no registration; see docs/protocol.md.",
+        ),
+        Refusal::Protocol => Answer::Problem(
+            400,
+            "protocol",
+            "This version of the protocol is not spoken here.",
+        ),
         Refusal::Hostname => Answer::Problem(
             400,
             "hostname",
@@ -493,20 +616,22 @@ fn refused(why: Refusal) -> Answer {
             "secret-in-clear",
             "A first registration needs TLS, loopback, or the relay's setting secrets_over_plaintext.",
         ),
-        Refusal::Unproven => {
-            Answer::Problem(401, "unproven", "The proof of identity is missing or wrong.")
-        }
+        Refusal::Unproven => Answer::Problem(
+            401,
+            "unproven",
+            "The proof of identity is missing or wrong.",
+        ),
         Refusal::Unknown => Answer::Problem(
             401,
             "unknown-client",
             "The client is not registered with this run of the relay; register anew.",
         ),
-        Refusal::Replayed => {
-            Answer::Problem(409, "replayed", "The number was used before; use a higher one.")
-        }
-        Refusal::Full => {
-            Answer::Problem(503, "full", "The relay has no room for another client.")
-        }
+        Refusal::Replayed => Answer::Problem(
+            409,
+            "replayed",
+            "The number was used before; use a higher one.",
+        ),
+        Refusal::Full => Answer::Problem(503, "full", "The relay has no room for another client."),
     }
 }
 
@@ -517,5 +642,9 @@ fn authorization_of(request: &Request<'_>) -> Option<Authorization> {
 /// The notification that the client has seen last, as it says.
 fn after_of(request: &Request<'_>) -> Option<NotificationId> {
     let pairs = request.query()?.split('&');
-    pairs.filter_map(|pair| pair.strip_prefix("after=")).next()?.parse().ok()
+    pairs
+        .filter_map(|pair| pair.strip_prefix("after="))
+        .next()?
+        .parse()
+        .ok()
 }

@@ -32,7 +32,9 @@ impl Relay {
         request: RequestId,
         reading: Reading,
     ) -> Result<(), Misuse> {
-        self.command(now, request, |http, now, pool| http.server.read_body(now, reading, pool))
+        self.command(now, request, |http, now, pool| {
+            http.server.read_body(now, reading, pool)
+        })
     }
 
     /// What came of the request's body and was not consumed.
@@ -62,7 +64,9 @@ impl Relay {
         head: &ResponseHead<'_>,
         body: ResponseBody<'_>,
     ) -> Result<(), Misuse> {
-        self.command(now, request, |http, now, pool| http.server.respond(now, head, body, pool))
+        self.command(now, request, |http, now, pool| {
+            http.server.respond(now, head, body, pool)
+        })
     }
 
     /// Adds bytes to a streamed response; returns how many were taken. After
@@ -76,7 +80,9 @@ impl Relay {
         request: RequestId,
         bytes: &[u8],
     ) -> Result<usize, Misuse> {
-        self.command(now, request, |http, now, pool| Ok(http.server.stream(now, bytes, pool)))
+        self.command(now, request, |http, now, pool| {
+            Ok(http.server.stream(now, bytes, pool))
+        })
     }
 
     /// Ends a streamed response.
@@ -84,7 +90,9 @@ impl Relay {
     /// # Errors
     /// [`Misuse`]; nothing is changed then.
     pub fn stream_end(&mut self, now: Instant, request: RequestId) -> Result<(), Misuse> {
-        self.command(now, request, |http, now, pool| http.server.stream_end(now, pool))
+        self.command(now, request, |http, now, pool| {
+            http.server.stream_end(now, pool)
+        })
     }
 
     /// Gives the request's connection up, at once.
@@ -103,7 +111,11 @@ impl Relay {
         if let Route::Application(request) = route
             && self.requests.remove(request.key()).is_some()
         {
-            self.events.push_back(Event::RequestOver { request, status, aborted });
+            self.events.push_back(Event::RequestOver {
+                request,
+                status,
+                aborted,
+            });
         }
     }
 
@@ -124,7 +136,9 @@ impl Relay {
         self.advance(now);
         let id = *self.requests.get(request.key()).ok_or(Misuse::NoRequest)?;
         let conn = self.conns.get_mut(id.key()).ok_or(Misuse::NoRequest)?;
-        let Role::Http(http) = &mut conn.role else { return Err(Misuse::NoRequest) };
+        let Role::Http(http) = &mut conn.role else {
+            return Err(Misuse::NoRequest);
+        };
         let done = act(http, self.now, &mut self.pool)?;
         self.touched(id);
         Ok(done)

@@ -2,11 +2,11 @@
 
 use core::time::Duration;
 
+use crate::Incarnation;
 use crate::http;
 use crate::notify::NotifierLimits;
 use crate::registration::{RegistryLimits, RegistrySettings};
 use crate::wire::proof::MasterKey;
-use crate::Incarnation;
 
 /// The figures of a relay.
 #[derive(Clone, Debug)]

@@ -31,7 +31,9 @@ impl Tally {
 
     /// The count of a reason.
     pub fn get(&self, reason: &str) -> u64 {
-        self.iter().find(|(known, _)| *known == reason).map_or(0, |(_, count)| count)
+        self.iter()
+            .find(|(known, _)| *known == reason)
+            .map_or(0, |(_, count)| count)
     }
 
     /// Reasons and counts, in the order of their first time.
