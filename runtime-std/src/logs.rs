@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use queue::{Line, Queue};
@@ -72,6 +73,37 @@ pub fn start(format: Format, filter: &str) -> Result<Logs, LogsError> {
     Ok(logs)
 }
 
+/// Whether [`start`] takes this filter.
+///
+/// ```
+/// use tautline_std::logs::check_filter;
+///
+/// assert!(check_filter("info,tautline_std=debug").is_ok());
+/// assert_eq!(
+///     check_filter("loud").unwrap_err().to_string(),
+///     "\"loud\" is no log level; there are off, error, warn, info, debug and trace"
+/// );
+/// ```
+///
+/// # Errors
+/// [`LogsError`] with what is wrong.
+pub fn check_filter(filter: &str) -> Result<(), LogsError> {
+    // The library takes any word for the name of a part, so a misspelt level
+    // would silence everything.
+    for directive in filter.split(',') {
+        let (part, level) = match directive.rsplit_once('=') {
+            Some((part, level)) => (part, level),
+            None => ("all", directive),
+        };
+        if part.trim().is_empty() || level.parse::<LevelFilter>().is_err() || level.is_empty() {
+            return Err(LogsError(format!(
+                "{directive:?} is no log level; there are off, error, warn, info, debug and trace"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Logging that was started. Dropped, it waits for up to a second until what
 /// was logged is written.
 #[derive(Debug)]
@@ -105,6 +137,7 @@ impl fmt::Display for LogsError {
 impl std::error::Error for LogsError {}
 
 fn parse_filter(text: &str) -> Result<EnvFilter, LogsError> {
+    check_filter(text)?;
     EnvFilter::builder()
         .parse(text)
         .map_err(|error| LogsError(format!("{text:?} is no log level: {error}")))
