@@ -14,7 +14,10 @@ pub(crate) struct Subscribers {
 impl Default for Subscribers {
     fn default() -> Self {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-        Self { poll, sockets: Vec::new() }
+        Self {
+            poll,
+            sockets: Vec::new(),
+        }
     }
 }
 
@@ -34,9 +37,15 @@ impl Subscribers {
         let mut buffer = [0; 65_536];
         let mut came = 0;
         while came < bytes {
-            assert!(std::time::Instant::now() < deadline, "{came} of {bytes} bytes came");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{came} of {bytes} bytes came"
+            );
             events.clear();
-            let second = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+            let second = rustix::event::Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
             let spare = rustix::buffer::spare_capacity(&mut events);
             epoll::wait(&self.poll, spare, Some(&second)).expect("epoll");
             for event in &events {
