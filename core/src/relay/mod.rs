@@ -7,12 +7,15 @@
 //!
 //! Where to look: [`settings`](Settings) and [`limits`](Limits) in
 //! `settings.rs`, the door in and the door out in `drive.rs`, a connection's
-//! state in `connection.rs`, the protocol's paths in `protocol.rs`, persistent
-//! connections in `line.rs`, the application's requests in `requests.rs`.
+//! state in `connection.rs`, the protocol's paths in `protocol.rs` and their
+//! answers in `answers.rs`, persistent connections in `line.rs` (what goes out)
+//! and `frames.rs` (what comes in), the application's requests in `requests.rs`.
 
+mod answers;
 mod connection;
 mod drive;
 mod event;
+mod frames;
 mod line;
 mod protocol;
 mod requests;
@@ -244,3 +247,4 @@ pub enum To {
 fn whole_millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
+
