@@ -1,12 +1,15 @@
 //! Persistent connections: how they open, and the frames of clients.
 
-use super::{Relay, whole_millis};
 use super::connection::{Role, Route};
 use super::event::Event;
 use super::line::Line;
+use super::{Relay, whole_millis};
 use crate::notify::ReplyRefusal;
 use crate::wire::message::{ByeReason, ToRelay};
 use crate::{ClientId, Close, ConnId, NotificationId};
+
+/// Why a connection is over whose peer sends no more.
+pub(super) const PEER_ENDED: &str = "the peer ended";
 
 impl Relay {
     /// The 101 is written: from now on the connection carries frames.
@@ -20,8 +23,13 @@ impl Relay {
         let Route::Connect { client, after } = http.route else {
             return;
         };
+        let has_ended = http.server.peer_has_ended();
         http.server.handle_closed(&mut self.pool);
-        conn.role = Role::Line(Line::new(client, after));
+        let mut line = Line::new(client, after);
+        if conn.blocked {
+            line.handle_blocked(self.now + self.settings.line_stall);
+        }
+        conn.role = Role::Line(line);
         // Frames that stood behind the request were not taken.
         conn.resume = true;
         self.stats.lines += 1;
@@ -35,6 +43,9 @@ impl Relay {
             client: name,
             conn: id,
         });
+        if has_ended {
+            return self.end(id, Close::Finish, PEER_ENDED);
+        }
         if self.draining {
             self.say_bye(id, ByeReason::ShuttingDown);
         }
