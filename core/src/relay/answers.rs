@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use super::Relay;
 use super::connection::{Role, Route};
+use super::protocol::UPGRADE;
 use crate::ConnId;
 use crate::http::problem::{self, Problem};
 use crate::http::{ResponseBody, ResponseHead};
@@ -36,11 +37,11 @@ impl Relay {
             Answer::Nothing => self.respond_by(conn, 204, &[], &[]),
             Answer::Problem(status, kind, detail) => {
                 let body = problem(*status, kind, detail);
-                let challenge = [PROBLEM, ("WWW-Authenticate", "Tautline")];
-                let headers = if *status == 401 {
-                    &challenge[..]
-                } else {
-                    &challenge[..1]
+                let headers: &[_] = match status {
+                    401 => &[PROBLEM, ("WWW-Authenticate", "Tautline")],
+                    // RFC 9110 section 15.5.22
+                    426 => &[PROBLEM, ("Upgrade", UPGRADE)],
+                    _ => &[PROBLEM],
                 };
                 self.respond_by(conn, *status, headers, &body);
             }

@@ -1,10 +1,10 @@
 //! HTTP connections: who answers a request, and the protocol's own paths.
 
+use super::Relay;
+use super::answers::{Answer, json, refused};
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
-use super::Relay;
-use super::answers::{Answer, json, refused};
 use crate::http::{Effect, Reading, Request};
 use crate::notify::ReplyRefusal;
 use crate::notify::body::{Inbox, Item, encode_payload};
@@ -12,7 +12,7 @@ use crate::registration::Refusal;
 use crate::wire::proof::{self, Authorization, BodyDigest};
 use crate::{ConnId, Key, NotificationId, Output, RequestId};
 
-const UPGRADE: &str = "tautline";
+pub(super) const UPGRADE: &str = "tautline";
 const REPLIES: &str = "/v1/replies/";
 
 impl Relay {
@@ -215,7 +215,7 @@ impl Relay {
             authorization.as_ref(),
             http.server.body(),
         );
-        let admission = admission.inspect_err(|why| {
+        let mut admission = admission.inspect_err(|why| {
             self.stats.registrations_refused.count(why.name());
             self.events.push_back(Event::RegistrationRefused {
                 conn: id,
@@ -225,6 +225,7 @@ impl Relay {
         if admission.new {
             self.notifier.handle_joined(admission.client);
         }
+        admission.answer.notified = Some(self.notifier.sent_through(admission.client));
         self.stats.registrations += 1;
         let client = admission.answer.client;
         self.events.push_back(Event::Registered {
@@ -257,6 +258,14 @@ impl Relay {
             Ok(client) => client,
             Err(why) => return self.answer(id, &refused(why)),
         };
+        if !self
+            .registry
+            .get(client)
+            .is_some_and(|record| record.granted)
+        {
+            let text = "No persistent connection was granted at the last registration.";
+            return self.answer(id, &Answer::Problem(403, "not-granted", text));
+        }
         let sent = self.notifier.sent_through(client);
         let Some(conn) = self.conns.get_mut(id.key()) else {
             return;
@@ -276,10 +285,8 @@ impl Relay {
         {
             http.route = Route::Connect { client, after };
         } else {
-            self.answer(
-                id,
-                &Answer::Problem(426, "upgrade-required", "Ask for an upgrade to tautline."),
-            );
+            let text = "Ask for an upgrade to tautline.";
+            self.answer(id, &Answer::Problem(426, "upgrade-required", text));
         }
     }
 
@@ -366,7 +373,6 @@ impl Relay {
             ),
         })
     }
-
 }
 
 fn authorization_of(request: &Request<'_>) -> Option<Authorization> {
