@@ -55,6 +55,8 @@ pub struct Relay {
     stats: Stats,
     now: Instant,
     draining: bool,
+    /// `Drained` was told.
+    drained: bool,
 }
 
 /// A lazy walk over the table of connections: a few are visited in each poll.
@@ -70,6 +72,7 @@ impl Relay {
     /// A relay that runs on `seed`, 32 random bytes.
     pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
         let settings = settings.sound();
+        let limits = limits.sound();
         let mut random = Random::from_seed(seed);
         let incarnation = settings.registry.incarnation;
         let clients_max = limits.registry.clients_max;
@@ -99,6 +102,7 @@ impl Relay {
             stats: Stats::default(),
             now: Instant::ORIGIN,
             draining: false,
+            drained: false,
             settings,
             limits,
         }
@@ -248,3 +252,5 @@ fn whole_millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
 
+#[cfg(test)]
+mod tests;
