@@ -192,7 +192,14 @@ impl Relay {
         if let Some(timer) = conn.timer {
             self.timers.cancel(timer);
         }
-        if self.draining && self.conns.is_empty() {
+        self.drained_if_last();
+    }
+
+    /// The walk that a shutdown begins and the last connection's end may come
+    /// in either order.
+    fn drained_if_last(&mut self) {
+        let last = self.draining && self.conns.is_empty();
+        if last && !core::mem::replace(&mut self.drained, true) {
             self.events.push_back(Event::Drained);
         }
     }
@@ -303,9 +310,7 @@ impl Relay {
             }
             _ => {
                 self.sweep = None;
-                if self.draining && self.conns.is_empty() {
-                    self.events.push_back(Event::Drained);
-                }
+                self.drained_if_last();
                 None
             }
         }

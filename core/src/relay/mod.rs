@@ -52,6 +52,8 @@ pub struct Relay {
     stats: Stats,
     now: Instant,
     draining: bool,
+    /// The application was told that the last connection is gone.
+    drained: bool,
 }
 
 /// A lazy walk over the table of connections: a few are visited in each poll.
@@ -96,6 +98,7 @@ impl Relay {
             stats: Stats::default(),
             now: Instant::ORIGIN,
             draining: false,
+            drained: false,
             settings,
             limits,
         }
