@@ -11,11 +11,16 @@ use std::process::Command;
 pub fn binary(name: &str) -> PathBuf {
     let caller = std::env::current_exe().expect("a path");
     // target/PROFILE/deps/CALLER
-    let profile = caller.parent().and_then(|deps| deps.parent()).expect("a target folder");
+    let profile = caller
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("a target folder");
     let release = profile.ends_with("release");
     let target = profile.parent().expect("a target folder");
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--workspace", "--bin", name]).env("CARGO_TARGET_DIR", target);
+    build
+        .args(["build", "--quiet", "--workspace", "--bin", name])
+        .env("CARGO_TARGET_DIR", target);
     if release {
         build.arg("--release");
     }

@@ -196,8 +196,11 @@ impl Relay {
         self.drained_if_last();
     }
 
+    /// The walk that a shutdown begins and the last connection's end may come
+    /// in either order.
     fn drained_if_last(&mut self) {
-        if self.draining && self.conns.is_empty() && !core::mem::replace(&mut self.drained, true) {
+        let last = self.draining && self.conns.is_empty();
+        if last && !core::mem::replace(&mut self.drained, true) {
             self.events.push_back(Event::Drained);
         }
     }
