@@ -99,6 +99,7 @@ impl Endpoint for Relay {
         let server = http::Server::new(self.now, &self.http);
         let role = Role::Http(Box::new(HttpConn {
             server,
+            peer_ended: false,
             route: Route::Idle,
         }));
         let conn = Conn {
@@ -141,7 +142,10 @@ impl Relay {
             return;
         };
         match &mut conn.role {
-            Role::Http(http) => http.server.handle_eof(now, &mut self.pool),
+            Role::Http(http) => {
+                http.peer_ended = true;
+                http.server.handle_eof(now, &mut self.pool);
+            }
             Role::Line(_) => self.end(id, Close::Finish, PEER_ENDED),
             Role::Closing(_) => {}
         }
