@@ -129,3 +129,28 @@ fn formats_and_filters_are_checked() {
         assert!(parse_filter(filter).is_ok(), "{filter}");
     }
 }
+
+#[test]
+fn the_filter_changes_while_it_runs() {
+    for format in [Format::Text, Format::Json] {
+        let (allow, shown, gate) = gate();
+        for _ in 0..10 {
+            allow.send(()).unwrap();
+        }
+        let (logs, subscriber) = build(format, parse_filter("info").unwrap(), false, gate);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            logs.set_filter("debug").unwrap();
+            tracing::debug!("after");
+            assert!(logs.set_filter("loud").is_err());
+            tracing::debug!("still");
+        });
+        logs.queue.wait_until_written(Duration::from_secs(60));
+        let lines: String = shown.try_iter().collect();
+        assert!(!lines.contains("before"), "{lines}");
+        assert!(
+            lines.contains("after") && lines.contains("still"),
+            "{lines}"
+        );
+    }
+}
