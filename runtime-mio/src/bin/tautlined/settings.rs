@@ -232,7 +232,6 @@ impl Settings {
             ("data_dir", self.data_dir != new.data_dir),
             ("listen", self.listen != new.listen),
             ("registration", self.registration != new.registration),
-            ("log.level", self.log.level != new.log.level),
             ("log.format", self.log.format != new.log.format),
             ("limits", self.limits != new.limits),
             (

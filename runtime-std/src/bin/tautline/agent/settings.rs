@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tautline_core::client::{RelayAddress, Settings as ClientSettings};
-use tautline_std::logs::Format;
+use tautline_std::logs::{self, Format};
 use tautline_std::origin::{Origin, ParseOriginError};
 use tautline_std::settings::{Checks, Settings};
 
@@ -123,6 +123,12 @@ impl Settings for AgentSettings {
             &self.client.poll_interval_s,
             0..=86_400,
         );
+        let level = logs::check_filter(&self.log.level);
+        checks.require("log.level", level.is_ok(), || {
+            level
+                .err()
+                .map_or_else(String::new, |error| error.to_string())
+        });
         let format = self.log.format.parse::<Format>();
         checks.require("log.format", format.is_ok(), || {
             format!("is {:?}, but must be text or json", self.log.format)
