@@ -16,9 +16,15 @@
 //! [`assert_lawful`] is the whole test of a machine:
 //!
 //! ```
+//! use tautline_tests::counting::Counting;
 //! use tautline_tests::laws::{self, toy};
 //!
-//! laws::assert_lawful::<toy::Toy>(0..4);
+//! #[global_allocator]
+//! static ALLOCATOR: Counting = Counting;
+//!
+//! fn main() {
+//!     laws::assert_lawful::<toy::Toy>(0..4);
+//! }
 //! ```
 //!
 //! The optional hooks decide how much of a law is tested: without

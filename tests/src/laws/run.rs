@@ -22,7 +22,11 @@ const TIMEOUTS_PER_MOMENT_MAX: u64 = 1_000;
 const STALL_TIMEOUTS_MAX: u64 = 64;
 
 /// Puts the subject through all laws with the random inputs of each seed.
+///
+/// # Panics
+/// If the counting allocator is not the binary's.
 pub fn check<S: Subject>(seeds: Range<u64>) -> Report {
+    assert!(counting::installed(), "law 7 needs the counting allocator");
     let mut report = Report::default();
     for seed in seeds {
         let same = check_law::<S>(Law::SameInSameOut, true, seed, &mut report.tally);
@@ -297,9 +301,6 @@ fn check_still<S: Subject>(seed: u64, step: &Cell<u64>, tally: &mut Tally) -> Re
         done?;
         if !worked {
             return Ok(());
-        }
-        if at == 0 {
-            assert!(counting::installed(), "law 7 needs the counting allocator");
         }
         if at >= S::STEADY_OPERATIONS {
             tally.steady += 1;
