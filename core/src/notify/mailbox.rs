@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::collections::{Pool, ReadyList, Slab, TimerKey, Wheel};
 use crate::wire::message;
-use crate::{Instant, Key, Machine, NotificationId, Random};
+use crate::{Incarnation, Instant, Key, Machine, NotificationId, Random};
 
 /// The bounds of a [`Mailbox`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,11 +142,22 @@ impl Mailbox {
         self.seen
     }
 
-    /// The relay runs as this incarnation. One that is lower than before
-    /// counts anew, and so does the mailbox.
-    pub fn handle_incarnation(&mut self, incarnation: crate::Incarnation) {
-        if incarnation < self.seen.incarnation() {
-            self.seen = NotificationId(0);
+    /// The relay runs as this incarnation. If the mailbox has seen nothing of
+    /// that run, it begins behind `notified`, what the relay says that it sent.
+    pub fn handle_incarnation(
+        &mut self,
+        incarnation: Incarnation,
+        notified: Option<NotificationId>,
+    ) {
+        let seen = self.seen.incarnation();
+        if seen == incarnation {
+            return;
+        }
+        match notified.filter(|id| id.incarnation() == incarnation) {
+            Some(notified) => self.seen = notified,
+            // A lower one counts anew below what was seen.
+            None if incarnation < seen => self.seen = NotificationId(0),
+            None => {}
         }
     }
 
@@ -291,12 +302,13 @@ impl Mailbox {
         }
     }
 
-    /// The relay has the reply, or wants it no more.
+    /// The relay has the reply, or wants it no more. A notification that was
+    /// not replied to stays.
     pub fn handle_taken(&mut self, id: NotificationId) {
         let found = self
             .entries
             .iter()
-            .find(|(_, entry)| entry.id == id)
+            .find(|(_, entry)| entry.id == id && matches!(entry.stage, Stage::Due | Stage::Sent))
             .map(|(key, _)| key);
         if let Some(key) = found {
             self.remove(key);
