@@ -14,7 +14,7 @@
 //! TLS is done by the thread that owns the endpoint. It suits an agent, which
 //! has few connections; many belong on an event loop.
 
-mod connect;
+pub(crate) mod connect;
 mod datagrams;
 mod inbound;
 mod line;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 use queue::{Line, Queue};
@@ -72,14 +73,67 @@ pub fn start(format: Format, filter: &str) -> Result<Logs, LogsError> {
     Ok(logs)
 }
 
+/// Whether [`start`] takes this filter.
+///
+/// ```
+/// use tautline_std::logs::check_filter;
+///
+/// assert!(check_filter("info,tautline_std=debug").is_ok());
+/// assert_eq!(
+///     check_filter("loud").unwrap_err().to_string(),
+///     "\"loud\" is no log level; there are off, error, warn, info, debug and trace"
+/// );
+/// ```
+///
+/// # Errors
+/// [`LogsError`] with what is wrong.
+pub fn check_filter(filter: &str) -> Result<(), LogsError> {
+    // The library takes any word for the name of a part, so a misspelt level
+    // would silence everything.
+    for directive in filter.split(',') {
+        let (part, level) = match directive.rsplit_once('=') {
+            Some((part, level)) => (part, level),
+            None => ("all", directive),
+        };
+        if part.trim().is_empty() || level.parse::<LevelFilter>().is_err() || level.is_empty() {
+            return Err(LogsError(format!(
+                "{directive:?} is no log level; there are off, error, warn, info, debug and trace"
+            )));
+        }
+    }
+    Ok(())
+}
+
 /// Logging that was started. Dropped, it waits for up to a second until what
 /// was logged is written.
-#[derive(Debug)]
 pub struct Logs {
     queue: Arc<Queue>,
+    set_filter: Box<dyn Fn(EnvFilter) -> bool + Send + Sync>,
+}
+
+impl fmt::Debug for Logs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Logs")
+            .field("queue", &self.queue)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Logs {
+    /// Changes what is logged from now on; the filter is written as for
+    /// [`start`].
+    ///
+    /// # Errors
+    /// [`LogsError`] if the filter is not understood; nothing is changed then.
+    pub fn set_filter(&self, filter: &str) -> Result<(), LogsError> {
+        let filter = parse_filter(filter)?;
+        if (self.set_filter)(filter) {
+            Ok(())
+        } else {
+            Err(LogsError("logging has ended".to_owned()))
+        }
+    }
+
     /// Lines that were lost so far because nobody read.
     pub fn lines_dropped(&self) -> u64 {
         self.queue.lines_dropped()
@@ -105,6 +159,7 @@ impl fmt::Display for LogsError {
 impl std::error::Error for LogsError {}
 
 fn parse_filter(text: &str) -> Result<EnvFilter, LogsError> {
+    check_filter(text)?;
     EnvFilter::builder()
         .parse(text)
         .map_err(|error| LogsError(format!("{text:?} is no log level: {error}")))
@@ -131,11 +186,27 @@ fn build(
         .with_env_filter(filter)
         .with_ansi(is_coloured)
         .with_writer(Lines(Arc::clone(&queue)));
-    let subscriber: Box<dyn Subscriber + Send + Sync> = match format {
-        Format::Text => Box::new(builder.finish()),
-        Format::Json => Box::new(builder.json().flatten_event(true).finish()),
-    };
-    (Logs { queue }, subscriber)
+    let (set_filter, subscriber): (Box<dyn Fn(EnvFilter) -> bool + Send + Sync>, Box<_>) =
+        match format {
+            Format::Text => {
+                let builder = builder.with_filter_reloading();
+                let handle = builder.reload_handle();
+                let subscriber: Box<dyn Subscriber + Send + Sync> = Box::new(builder.finish());
+                (
+                    Box::new(move |filter| handle.reload(filter).is_ok()),
+                    subscriber,
+                )
+            }
+            Format::Json => {
+                let builder = builder.json().flatten_event(true).with_filter_reloading();
+                let handle = builder.reload_handle();
+                (
+                    Box::new(move |filter| handle.reload(filter).is_ok()),
+                    Box::new(builder.finish()),
+                )
+            }
+        };
+    (Logs { queue, set_filter }, subscriber)
 }
 
 fn text_report(lines_dropped: u64) -> String {

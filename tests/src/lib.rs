@@ -5,12 +5,14 @@
 //!   virtual time;
 //! - [`counting`] is an allocator that counts;
 //! - [`tables`] compares a transition table with the one that is checked in;
-//! - [`tidy`] lints the repository.
+//! - [`tidy`] lints the repository;
+//! - [`binaries`] builds the programs that tests and benchmarks start.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
 
 #![deny(unsafe_code)]
 
+pub mod binaries;
 pub mod counting;
 pub mod dice;
 pub mod laws;
@@ -18,4 +20,5 @@ pub mod tables;
 pub mod tidy;
 pub mod world;
 
+pub use binaries::binary;
 pub use dice::Dice;

@@ -53,7 +53,6 @@ fn a_breach_comes_back_from_its_seed() {
 /// The toy server: storage, promises, a stream, back pressure.
 #[derive(Default)]
 struct ServerCase {
-    numbers: u64,
     rests_on: BTreeMap<Message, Ticket>,
     appended: Vec<Message>,
 }
@@ -66,11 +65,9 @@ impl EndpointCase for ServerCase {
         (toys::Server::new(Instant::ORIGIN), Self::default())
     }
 
-    fn bytes(&mut self, dice: &mut Dice) -> Vec<u8> {
-        self.numbers += 1;
-        let mut bytes = toys::message(1, 1, self.numbers).to_vec();
-        bytes.truncate(1 + dice.index(2 * MESSAGE_BYTES));
-        bytes
+    fn bytes(&mut self, _: ConnId, dice: &mut Dice) -> Vec<u8> {
+        // Random, so that no two messages are the same however they are cut.
+        dice.bytes(2 * MESSAGE_BYTES)
     }
 
     fn promises(&mut self, output: &Output<'_, ()>) -> Option<Ticket> {
@@ -147,7 +144,7 @@ impl EndpointCase for ClientCase {
         self.sent = bytes.try_into().ok().map(|message| (conn, message));
     }
 
-    fn bytes(&mut self, dice: &mut Dice) -> Vec<u8> {
+    fn bytes(&mut self, _: ConnId, dice: &mut Dice) -> Vec<u8> {
         match self.sent {
             Some((_, message)) => message.to_vec(),
             None => dice.bytes(MESSAGE_BYTES),

@@ -99,6 +99,7 @@ impl Endpoint for Relay {
         let server = http::Server::new(self.now, &self.http);
         let role = Role::Http(Box::new(HttpConn {
             server,
+            peer_ended: false,
             route: Route::Idle,
         }));
         let conn = Conn {
@@ -141,7 +142,10 @@ impl Relay {
             return;
         };
         match &mut conn.role {
-            Role::Http(http) => http.server.handle_eof(now, &mut self.pool),
+            Role::Http(http) => {
+                http.peer_ended = true;
+                http.server.handle_eof(now, &mut self.pool);
+            }
             Role::Line(_) => self.end(id, Close::Finish, PEER_ENDED),
             Role::Closing(_) => {}
         }
@@ -196,8 +200,11 @@ impl Relay {
         self.drained_if_last();
     }
 
+    /// The walk that a shutdown begins and the last connection's end may come
+    /// in either order.
     fn drained_if_last(&mut self) {
-        if self.draining && self.conns.is_empty() && !core::mem::replace(&mut self.drained, true) {
+        let last = self.draining && self.conns.is_empty();
+        if last && !core::mem::replace(&mut self.drained, true) {
             self.events.push_back(Event::Drained);
         }
     }

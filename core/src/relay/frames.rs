@@ -23,7 +23,7 @@ impl Relay {
         let Route::Connect { client, after } = http.route else {
             return;
         };
-        let has_ended = http.server.peer_has_ended();
+        let has_ended = http.peer_ended;
         http.server.handle_closed(&mut self.pool);
         let mut line = Line::new(client, after);
         if conn.blocked {

@@ -72,7 +72,7 @@ fn a_reload_keeps_the_running_configuration_when_the_new_one_is_wrong() {
 
     fs::write(
         &file,
-        "[proxy]\nbelieved = [\"127.0.0.1\"]\n[limits]\nclients_max = 5\n",
+        "[proxy]\nbelieved = [\"127.0.0.1\"]\n[limits]\nclients_max = 5\n[log]\nlevel = \"debug\"\n",
     )
     .unwrap();
     daemon.signal(SIGHUP);
@@ -87,6 +87,7 @@ fn a_reload_keeps_the_running_configuration_when_the_new_one_is_wrong() {
     let mut answer = String::new();
     behind_proxy.read_to_string(&mut answer).unwrap();
     assert!(answer.contains(" 200 "), "{answer}");
+    daemon.wait_for_log("request over");
 }
 
 #[test]

@@ -115,6 +115,67 @@ fn a_body_goes_to_its_file_under_tls() {
     assert_eq!(*seen.lock().unwrap(), expected_upload());
 }
 
+#[test]
+fn what_comes_after_a_taken_body_is_offered_without_a_resume() {
+    let mut moved = 0;
+    let mut stage = stage(move |desk, _, input| match input {
+        Input::Received { conn, bytes } if bytes.starts_with(b"head") => {
+            create(desk, 1, "upload");
+            desk.act(Act::Take(conn, file_id(7), 0, 4));
+            4
+        }
+        Input::Received { conn, bytes } => {
+            desk.act(Act::Write(conn, bytes.to_vec()));
+            desk.act(Act::Close(conn, Close::Finish));
+            bytes.len()
+        }
+        Input::Moved { conn, bytes } => {
+            moved += bytes;
+            if moved == 4 {
+                desk.act(Act::Write(conn, b"taken".to_vec()));
+            }
+            0
+        }
+        _ => 0,
+    });
+    let answer = stage.with_peer(|address| {
+        let mut peer = connect(address);
+        peer.write_all(b"headbo").unwrap();
+        peer.write_all(b"dy").unwrap();
+        let mut taken = [0; 5];
+        peer.read_exact(&mut taken).unwrap();
+        peer.write_all(b"foot").unwrap();
+        let mut answer = Vec::new();
+        peer.read_to_end(&mut answer).unwrap();
+        answer
+    });
+    assert_eq!(answer, b"foot");
+}
+
+#[test]
+fn what_is_written_behind_a_file_follows_it() {
+    let mut stage = stage(|desk, _, input| match input {
+        Input::Received { conn, bytes } => {
+            create(desk, 1, "download");
+            let (file, body) = (file_id(7), pattern(30_000));
+            desk.act(Act::Store(Ticket(2), Op::Append { file, bytes: body }));
+            desk.act(Act::SendFile(conn, file, 0, 30_000));
+            desk.act(Act::Write(conn, b"foot".to_vec()));
+            desk.act(Act::Close(conn, Close::Finish));
+            bytes.len()
+        }
+        _ => 0,
+    });
+    let received = stage.with_peer(|address| {
+        let mut peer = connect(address);
+        peer.write_all(b"go").unwrap();
+        let mut received = Vec::new();
+        peer.read_to_end(&mut received).unwrap();
+        received
+    });
+    assert!(received.strip_suffix(b"foot") == Some(&pattern(30_000)));
+}
+
 /// Sends a file between a head and a foot.
 fn download() -> impl FnMut(&mut Desk, Input<'_>) -> usize {
     let (mut moved, mut synced) = (0, false);

@@ -18,10 +18,10 @@ const ADDRESSES_MAX: usize = 8;
 
 /// A connection that was opened.
 #[derive(Debug)]
-pub(super) struct Connection {
-    pub(super) stream: TcpStream,
-    pub(super) local: SocketAddr,
-    pub(super) peer: SocketAddr,
+pub(crate) struct Connection {
+    pub(crate) stream: TcpStream,
+    pub(crate) local: SocketAddr,
+    pub(crate) peer: SocketAddr,
 }
 
 pub(super) struct Connectors {
@@ -63,7 +63,8 @@ impl Connectors {
     }
 }
 
-fn open(host: &str, port: u16, timeout: Duration) -> Result<Connection, ConnectError> {
+/// Opens a connection: all addresses of the name share `timeout`.
+pub(crate) fn open(host: &str, port: u16, timeout: Duration) -> Result<Connection, ConnectError> {
     let deadline = Instant::now() + timeout;
     let addresses = (host, port).to_socket_addrs().map_err(|error| {
         tracing::debug!(host, %error, "the name does not resolve");

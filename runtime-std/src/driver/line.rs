@@ -290,7 +290,10 @@ impl Line {
         };
         let inbound = &mut link.inbound;
         inbound.read_on();
-        if inbound.has_ended && !inbound.is_end_told && inbound.waiting(is_tls).is_empty() {
+        // A part that is on its way to a file is told as moved before the end.
+        let is_writing = inbound.taking.as_ref().is_some_and(|t| t.is_writing);
+        let is_used = inbound.waiting(is_tls).is_empty() && !is_writing;
+        if inbound.has_ended && !inbound.is_end_told && is_used {
             inbound.is_end_told = true;
             if !inbound.is_dropping {
                 turn.input(Input::Eof { conn: self.conn });

@@ -121,11 +121,36 @@ fn formats_and_filters_are_checked() {
         error.to_string(),
         "\"xml\" is no log format; there are `text` and `json`"
     );
-    let error = parse_filter("info,=loud=").unwrap_err();
-    assert!(
-        error
-            .to_string()
-            .starts_with("\"info,=loud=\" is no log level"),
-        "{error}"
-    );
+    for filter in ["", "loud", "info,", "a=loud", "=info", "info,=loud="] {
+        let error = parse_filter(filter).unwrap_err().to_string();
+        assert!(error.contains("is no log level"), "{error}");
+    }
+    for filter in ["off", "WARN", "info,tautline_std::driver=trace,rustls=off"] {
+        assert!(parse_filter(filter).is_ok(), "{filter}");
+    }
+}
+
+#[test]
+fn the_filter_changes_while_it_runs() {
+    for format in [Format::Text, Format::Json] {
+        let (allow, shown, gate) = gate();
+        for _ in 0..10 {
+            allow.send(()).unwrap();
+        }
+        let (logs, subscriber) = build(format, parse_filter("info").unwrap(), false, gate);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::debug!("before");
+            logs.set_filter("debug").unwrap();
+            tracing::debug!("after");
+            assert!(logs.set_filter("loud").is_err());
+            tracing::debug!("still");
+        });
+        logs.queue.wait_until_written(Duration::from_secs(60));
+        let lines: String = shown.try_iter().collect();
+        assert!(!lines.contains("before"), "{lines}");
+        assert!(
+            lines.contains("after") && lines.contains("still"),
+            "{lines}"
+        );
+    }
 }

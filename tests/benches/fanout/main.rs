@@ -28,14 +28,21 @@ const PAYLOAD_BYTES: usize = 64;
 const TURNS: usize = 3;
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).filter(|a| a != "--bench").collect();
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|a| a != "--bench")
+        .collect();
     if arguments.first().is_some_and(|word| word == "bare") {
         return bare_server(arguments[1].parse().expect("a frame's length"));
     }
-    let rounds = arguments.get(1).map_or(20, |text| text.parse().expect("rounds"));
+    let rounds = arguments
+        .get(1)
+        .map_or(20, |text| text.parse().expect("rounds"));
     match arguments.first() {
         Some(text) => compare(text.parse().expect("connections"), rounds),
-        None => [10_000, 19_000].into_iter().for_each(|count| compare(count, rounds)),
+        None => [10_000, 19_000]
+            .into_iter()
+            .for_each(|count| compare(count, rounds)),
     }
 }
 
@@ -47,7 +54,10 @@ struct Figures {
 
 fn compare(connections: usize, rounds: usize) {
     println!("{connections} connections, {rounds} rounds of {PAYLOAD_BYTES} bytes, {TURNS} turns");
-    println!("{:<14} {:>22} {:>26}", "", "CPU per delivery", "memory per connection");
+    println!(
+        "{:<14} {:>22} {:>26}",
+        "", "CPU per delivery", "memory per connection"
+    );
     let mut columns: [Vec<Figures>; 3] = Default::default();
     let mut frame_bytes = 0;
     for _ in 0..TURNS {

@@ -14,7 +14,7 @@ use super::PAYLOAD_BYTES;
 use super::subscribers::Subscribers;
 
 /// A server under test.
-pub trait Server {
+pub(crate) trait Server {
     /// Brings so many subscribers to it.
     fn connect(&mut self, subscribers: &mut Subscribers, count: usize);
     /// Has it write one message to all of them.
@@ -28,8 +28,12 @@ pub trait Server {
     fn cpu_micros(&self) -> f64 {
         let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process().id()));
         let stat = stat.expect("the process lives");
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .expect("a name")
+            .1
+            .split_whitespace()
+            .collect();
         let ticks: f64 =
             fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
         ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64
@@ -39,8 +43,16 @@ pub trait Server {
     fn memory_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()));
         let status = status.expect("the process lives");
-        let line = status.lines().find(|line| line.starts_with("RssAnon:")).expect("RssAnon");
-        let kib: u64 = line.split_whitespace().nth(1).expect("a figure").parse().expect("a figure");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .expect("RssAnon");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .expect("a figure")
+            .parse()
+            .expect("a figure");
         kib * 1_024
     }
 }
@@ -68,7 +80,7 @@ fn connect_from(place: usize, to: SocketAddr) -> TcpStream {
 
 /// The daemon, with its clients registered and connected as the protocol has
 /// it.
-pub struct Relay {
+pub(crate) struct Relay {
     process: Process,
     address: SocketAddr,
     token: String,
@@ -77,11 +89,17 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let address = super::free_address();
         let child = Command::new(tautline_tests::binary("tautlined"))
-            .args(["--listen", &address.to_string(), "--log-level", "error", "--data-dir"])
+            .args([
+                "--listen",
+                &address.to_string(),
+                "--log-level",
+                "error",
+                "--data-dir",
+            ])
             .arg(data.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -89,13 +107,26 @@ impl Relay {
         let mut process = Process(child);
         let mut first = String::new();
         let stdout = process.0.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout).read_line(&mut first).expect("a line");
-        let token = first.trim().rsplit_once("token=").expect("the page's address").1.into();
-        Self { process, address, token, operator: None, _data: data }
+        BufReader::new(stdout)
+            .read_line(&mut first)
+            .expect("a line");
+        let token = first
+            .trim()
+            .rsplit_once("token=")
+            .expect("the page's address")
+            .1
+            .into();
+        Self {
+            process,
+            address,
+            token,
+            operator: None,
+            _data: data,
+        }
     }
 
     /// The length of the frame that a client gets.
-    pub fn frame_bytes(&self) -> usize {
+    pub(crate) fn frame_bytes(&self) -> usize {
         let notification = message::Notification {
             id: NotificationId(0),
             lifetime_s: 0,
@@ -127,7 +158,11 @@ impl Relay {
             };
             let key = ClientSecret(bytes(text(&answer, "secret"))).session_key(&session);
             let target = "/v1/connect";
-            let asked = Request { method: "GET", target, body: BodyDigest::of(b"") };
+            let asked = Request {
+                method: "GET",
+                target,
+                body: BodyDigest::of(b""),
+            };
             let proof = asked.prove(&key, client, 1);
             let mut socket = connect_from(place, self.address);
             write!(
@@ -150,7 +185,10 @@ impl Server for Relay {
     }
 
     fn publish(&mut self) {
-        let body = format!(r#"{{"target":{{"all":true}},"payload":"{}"}}"#, "x".repeat(64));
+        let body = format!(
+            r#"{{"target":{{"all":true}},"payload":"{}"}}"#,
+            "x".repeat(64)
+        );
         let token = format!("Authorization: Bearer {}\r\n", self.token);
         let operator = self.operator.as_mut().expect("connected");
         exchange(operator, "POST", "/v1/notifications", &token, &body);
@@ -166,7 +204,7 @@ impl Server for Relay {
 }
 
 /// The bare loop: this program again, with other arguments.
-pub struct Bare {
+pub(crate) struct Bare {
     process: Process,
     address: SocketAddr,
     lines: BufReader<ChildStdout>,
@@ -174,7 +212,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    pub fn start(frame_bytes: usize) -> Self {
+    pub(crate) fn start(frame_bytes: usize) -> Self {
         let child = Command::new(std::env::current_exe().expect("a path"))
             .args(["bare", &frame_bytes.to_string()])
             .stdin(Stdio::piped())
@@ -186,7 +224,12 @@ impl Bare {
         let mut line = String::new();
         lines.read_line(&mut line).expect("a line");
         let address = line.trim().parse().expect("an address");
-        Self { process, address, lines, frame_bytes }
+        Self {
+            process,
+            address,
+            lines,
+            frame_bytes,
+        }
     }
 
     fn say(&mut self, line: &str) {
@@ -218,7 +261,7 @@ impl Server for Bare {
 }
 
 /// nats-server, one subscription for each connection.
-pub struct Nats {
+pub(crate) struct Nats {
     process: Process,
     address: SocketAddr,
     publisher: Option<TcpStream>,
@@ -226,7 +269,7 @@ pub struct Nats {
 
 impl Nats {
     /// `None` where it is not installed.
-    pub fn start() -> Option<Self> {
+    pub(crate) fn start() -> Option<Self> {
         let address = super::free_address();
         let child = Command::new("nats-server")
             .args(["--addr", "127.0.0.1", "--port", &address.port().to_string()])
@@ -236,17 +279,26 @@ impl Nats {
         let process = Process(child);
         let deadline = super::deadline();
         while TcpStream::connect(address).is_err() {
-            assert!(std::time::Instant::now() < deadline, "nats-server does not listen");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "nats-server does not listen"
+            );
             std::thread::yield_now();
         }
-        Some(Self { process, address, publisher: None })
+        Some(Self {
+            process,
+            address,
+            publisher: None,
+        })
     }
 
     fn open(&self, place: usize) -> TcpStream {
         let mut socket = connect_from(place, self.address);
         let mut info = BufReader::new(&socket);
         info.read_line(&mut String::new()).expect("INFO");
-        socket.write_all(b"CONNECT {\"verbose\":false}\r\n").expect("a connection");
+        socket
+            .write_all(b"CONNECT {\"verbose\":false}\r\n")
+            .expect("a connection");
         socket
     }
 
@@ -271,8 +323,12 @@ impl Server for Nats {
 
     fn publish(&mut self) {
         let publisher = self.publisher.as_mut().expect("connected");
-        write!(publisher, "PUB x {PAYLOAD_BYTES}\r\n{}\r\n", "x".repeat(PAYLOAD_BYTES))
-            .expect("a connection");
+        write!(
+            publisher,
+            "PUB x {PAYLOAD_BYTES}\r\n{}\r\n",
+            "x".repeat(PAYLOAD_BYTES)
+        )
+        .expect("a connection");
     }
 
     fn delivery_bytes(&self) -> usize {
@@ -300,7 +356,11 @@ fn exchange(
     .expect("a connection");
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
-        assert_ne!(connection.read_line(&mut head).expect("a head"), 0, "{head}");
+        assert_ne!(
+            connection.read_line(&mut head).expect("a head"),
+            0,
+            "{head}"
+        );
     }
     assert!(head.starts_with("HTTP/1.1 20"), "{head}");
     let length = head
@@ -323,7 +383,9 @@ fn read_hello(socket: &mut TcpStream) {
     let mut header = [0; HEADER_BYTES];
     reader.read_exact(&mut header).expect("a frame");
     let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-    reader.read_exact(&mut vec![0; length as usize]).expect("a frame");
+    reader
+        .read_exact(&mut vec![0; length as usize])
+        .expect("a frame");
 }
 
 fn text<'a>(answer: &'a serde_json::Value, key: &str) -> &'a str {

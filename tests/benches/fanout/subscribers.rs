@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::event::epoll;
 
 /// Sockets that are read by one loop.
-pub struct Subscribers {
+pub(crate) struct Subscribers {
     poll: OwnedFd,
     sockets: Vec<TcpStream>,
 }
@@ -14,13 +14,16 @@ pub struct Subscribers {
 impl Default for Subscribers {
     fn default() -> Self {
         let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
-        Self { poll, sockets: Vec::new() }
+        Self {
+            poll,
+            sockets: Vec::new(),
+        }
     }
 }
 
 impl Subscribers {
     /// Takes a connection that was opened.
-    pub fn push(&mut self, socket: TcpStream) {
+    pub(crate) fn push(&mut self, socket: TcpStream) {
         socket.set_nonblocking(true).expect("a socket");
         let data = epoll::EventData::new_u64(self.sockets.len() as u64);
         epoll::add(&self.poll, &socket, data, epoll::EventFlags::IN).expect("epoll");
@@ -28,15 +31,21 @@ impl Subscribers {
     }
 
     /// Reads until so many bytes have come on all sockets together.
-    pub fn wait_for(&mut self, bytes: u64) {
+    pub(crate) fn wait_for(&mut self, bytes: u64) {
         let deadline = super::deadline();
         let mut events = Vec::with_capacity(1_024);
         let mut buffer = [0; 65_536];
         let mut came = 0;
         while came < bytes {
-            assert!(std::time::Instant::now() < deadline, "{came} of {bytes} bytes came");
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{came} of {bytes} bytes came"
+            );
             events.clear();
-            let second = rustix::event::Timespec { tv_sec: 1, tv_nsec: 0 };
+            let second = rustix::event::Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
             let spare = rustix::buffer::spare_capacity(&mut events);
             epoll::wait(&self.poll, spare, Some(&second)).expect("epoll");
             for event in &events {

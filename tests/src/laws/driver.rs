@@ -47,6 +47,7 @@ enum Tell {
     Blocked(ConnId),
     Closed(ConnId, CloseReason),
     Moved(ConnId, u64),
+    Held(ConnId),
 }
 
 #[derive(Debug)]
@@ -106,17 +107,40 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
         Some(conn)
     }
 
+    /// Whether the driver would read on the connection.
+    pub fn reads(&self, conn: ConnId) -> bool {
+        let state = self
+            .conns
+            .get(&conn.index())
+            .filter(|state| state.id == conn);
+        state.is_some_and(|state| {
+            state.state == State::Open && !state.stalled && !state.ended && state.take.is_none()
+        })
+    }
+
+    /// Whether the connection is open, or on its way to be.
+    pub fn knows(&self, conn: ConnId) -> bool {
+        let state = self
+            .conns
+            .get(&conn.index())
+            .filter(|state| state.id == conn);
+        state.is_some_and(|state| matches!(state.state, State::Connecting | State::Open))
+    }
+
     /// Offers bytes of a connection's stream behind those that it holds, unless
     /// the endpoint does not want any; returns how many were taken.
     pub fn receive(&mut self, now: Instant, conn: ConnId, bytes: &[u8]) -> usize {
+        if !self.reads(conn) {
+            return 0;
+        }
         let Some(state) = self.conns.get_mut(&conn.index()) else {
             return 0;
         };
-        if state.state != State::Open || state.stalled || state.ended || state.take.is_some() {
-            return 0;
-        }
         let mut held = core::mem::take(&mut state.held);
         counting::paused(|| held.extend_from_slice(bytes));
+        if held.is_empty() {
+            return 0;
+        }
         let input = Input::Received { conn, bytes: &held };
         let taken = self.endpoint.handle_input(now, input);
         assert!(
@@ -201,6 +225,9 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
                 self.endpoint
                     .handle_input(self.now, Input::Blocked { conn });
             }
+            Tell::Held(conn) => {
+                self.receive(self.now, conn, &[]);
+            }
             Tell::Closed(conn, why) => self.lose(self.now, conn, why),
             Tell::Moved(conn, bytes) => {
                 self.endpoint
@@ -231,6 +258,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
             Output::Resume { conn } => {
                 log.resume();
                 self.conn(conn).stalled = false;
+                return (Step::Output, Tell::Held(conn));
             }
             Output::Connect { conn, .. } => {
                 log.effect(&output);
@@ -372,7 +400,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
         let (contrary, dice) = (self.contrary, &mut self.dice);
         let mut strike = |fault| {
             contrary
-                && dice.one_in(12)
+                && dice.one_in(40)
                 && matches!(
                     fault,
                     Fault::StoreFull | Fault::SyncFailed | Fault::ReadFailed
@@ -415,7 +443,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
         let state = &mut self.conns.get_mut(&place).expect("picked");
         let conn = state.id;
         match state.state {
-            State::Connecting if dice.one_in(3) => {
+            State::Connecting if dice.one_in(4) || !case.opened(conn, now) => {
                 self.remove(conn);
                 let why = *dice.pick(&[ConnectError::Refused, ConnectError::TimedOut]);
                 self.tell(now, Input::ConnectFailed { conn, why });
@@ -449,13 +477,13 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
             self.tell(now, Input::Moved { conn, bytes });
         } else if state.take.is_some() {
             self.move_taken(case, conn, now, dice, log);
-        } else if dice.one_in(12) {
+        } else if dice.one_in(40) {
             self.lose(now, conn, CloseReason::Reset);
-        } else if !state.stalled && !state.ended && dice.one_in(12) {
+        } else if !state.stalled && !state.ended && dice.one_in(40) {
             state.ended = true;
             self.tell(now, Input::Eof { conn });
         } else {
-            let bytes = case.bytes(dice);
+            let bytes = case.bytes(conn, dice);
             self.receive(now, conn, &bytes);
         }
     }
@@ -476,7 +504,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
         };
         let mut bytes = core::mem::take(&mut state.held);
         if bytes.is_empty() {
-            bytes = case.bytes(dice);
+            bytes = case.bytes(conn, dice);
         }
         let moved = (bytes.len() as u64).min(len);
         state.held = bytes.split_off(moved as usize);

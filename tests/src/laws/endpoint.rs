@@ -38,9 +38,16 @@ pub trait EndpointCase: Sized {
     /// Gives one random command.
     fn command(&mut self, _driver: &mut Driver<Self::Endpoint>, _now: Instant, _dice: &mut Dice) {}
 
-    /// What a peer may send on a connection: sound for the most part.
-    fn bytes(&mut self, dice: &mut Dice) -> Vec<u8> {
+    /// What the peer of a connection sends next: sound for the most part,
+    /// empty if it has nothing to say.
+    fn bytes(&mut self, _conn: ConnId, dice: &mut Dice) -> Vec<u8> {
         dice.bytes(200)
+    }
+
+    /// A connection that the endpoint opens reaches its peer; false if that
+    /// does not take it.
+    fn opened(&mut self, _conn: ConnId, _now: Instant) -> bool {
+        true
     }
 
     /// What may come as a datagram: sound for the most part.
@@ -176,10 +183,12 @@ impl<C: EndpointCase> Subject for EndpointSubject<C> {
 
     fn noise(&mut self, now: Instant, dice: &mut Dice, _log: &mut Log) -> Result<(), String> {
         self.driver.now = self.driver.now.max(now);
-        let mut bytes = match dice.below(4) {
-            0 => dice.bytes(600),
-            1 => self.case.datagram(dice),
-            _ => self.case.bytes(dice),
+        let open: Vec<ConnId> = self.driver.open().collect();
+        let conn = (!open.is_empty()).then(|| *dice.pick(&open));
+        let mut bytes = match (dice.below(4), conn) {
+            (0, _) => dice.bytes(600),
+            (2 | 3, Some(conn)) => self.case.bytes(conn, dice),
+            _ => self.case.datagram(dice),
         };
         for _ in 0..dice.below(4) {
             let place = dice.index(bytes.len());
@@ -188,12 +197,12 @@ impl<C: EndpointCase> Subject for EndpointSubject<C> {
             }
         }
         bytes.truncate(1 + dice.index(2 * bytes.len().max(1)));
-        let open: Vec<ConnId> = self.driver.open().collect();
-        if open.is_empty() || bytes.is_empty() || dice.one_in(3) {
-            bytes.push(0);
-            self.driver.act_stray(now, &bytes, dice);
-        } else {
-            self.driver.receive(now, *dice.pick(&open), &bytes);
+        bytes.push(0);
+        match conn {
+            Some(conn) if !dice.one_in(3) => {
+                self.driver.receive(now, conn, &bytes);
+            }
+            _ => self.driver.act_stray(now, &bytes, dice),
         }
         Ok(())
     }

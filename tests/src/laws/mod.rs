@@ -34,6 +34,7 @@ mod driver;
 mod endpoint;
 mod log;
 mod machine;
+mod peer;
 mod run;
 pub mod toy;
 
@@ -42,6 +43,7 @@ pub use driver::Driver;
 pub use endpoint::{EndpointCase, EndpointSubject};
 pub use log::{Entry, Essence, Log, Stamped};
 pub use machine::{MachineCase, MachineSubject};
+pub use peer::{Peer, Wish};
 pub use run::{assert_lawful, check};
 
 use core::fmt;

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
 
 use crate::start::Started;
 
@@ -10,19 +11,34 @@ use crate::start::Started;
 pub(crate) fn print(started: &Started) {
     let base = base(started.address, started.tls);
     let token = started.daemon.operator.token.reveal();
-    let text = text(&base, token);
+    let text = text(&base, token, started.data_dir.as_deref());
     let mut out = io::stdout().lock();
     // Nobody may be there to read it; the relay serves all the same.
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
-fn text(base: &str, token: &str) -> String {
+/// `data_dir` is where the operator's commands find the token, if they do not
+/// look there by themselves.
+fn text(base: &str, token: &str, data_dir: Option<&Path>) -> String {
+    let data_dir = data_dir.map_or_else(String::new, |dir| {
+        format!(" --data-dir {}", quoted(&dir.to_string_lossy()))
+    });
     format!(
         "{base}/#token={token}\n\
          The relay serves; the page above shows it. What to do next, each in a terminal of its own:\n\
          \x20 tautline agent --relay {base}\n\
-         \x20 tautline notify --relay {base} --all hello\n"
+         \x20 tautline notify --relay {base}{data_dir} --all ping\n"
     )
+}
+
+/// A word as a shell takes it.
+fn quoted(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
+    if word.bytes().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 /// The relay's address as seen from this machine.
@@ -43,12 +59,13 @@ mod tests {
     #[test]
     fn the_first_line_is_an_address_that_can_be_opened() {
         let base = base("0.0.0.0:52311".parse().unwrap(), false);
-        let text = text(&base, "abc");
+        let text = text(&base, "abc", Some("/a b/c".as_ref()));
         assert_eq!(
             text.lines().next(),
             Some("http://127.0.0.1:52311/#token=abc")
         );
         assert!(text.contains("tautline agent --relay http://127.0.0.1:52311\n"));
+        assert!(text.contains("--data-dir '/a b/c' --all ping\n"));
     }
 
     #[test]

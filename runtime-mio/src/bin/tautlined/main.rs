@@ -14,7 +14,7 @@ mod start;
 use std::process::ExitCode;
 
 use clap::Parser;
-use tautline_std::logs;
+use tautline_std::logs::{self, Logs};
 use tautline_std::settings::{EXIT_CONFIG, Sources};
 use tautline_std::tls::ServerConfig;
 
@@ -32,11 +32,11 @@ fn main() -> ExitCode {
         println!("ok");
         return ExitCode::SUCCESS;
     }
-    let _logs = match logs::start(settings.log_format(), &settings.log.level) {
+    let logs = match logs::start(settings.log_format(), &settings.log.level) {
         Ok(logs) => logs,
         Err(error) => return wrong_configuration(&format!("log.level: {error}")),
     };
-    match serve(&sources, settings, tls) {
+    match serve(&sources, settings, tls, &logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -45,10 +45,15 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(sources: &Sources, settings: Settings, tls: Option<ServerConfig>) -> Result<(), String> {
+fn serve(
+    sources: &Sources,
+    settings: Settings,
+    tls: Option<ServerConfig>,
+    logs: &Logs,
+) -> Result<(), String> {
     let started = start::start(&settings, tls)?;
     greeting::print(&started);
-    run::run(started, sources, settings)
+    run::run(started, sources, settings, logs)
 }
 
 fn wrong_configuration(error: &str) -> ExitCode {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use tautline_std::logs::Logs;
 use tautline_std::settings::Sources;
 
 use crate::settings::Settings;
@@ -15,6 +16,7 @@ pub(crate) fn run(
     mut started: Started,
     sources: &Sources,
     mut settings: Settings,
+    logs: &Logs,
 ) -> Result<(), String> {
     let mut drain_ends: Option<Instant> = None;
     loop {
@@ -38,7 +40,7 @@ pub(crate) fn run(
         }
         for signal in signals_of(&mut started) {
             match signal {
-                Signal::Reload => reload(&mut started, sources, &mut settings),
+                Signal::Reload => reload(&mut started, sources, &mut settings, logs),
                 Signal::End if drain_ends.is_some() => {
                     tracing::warn!("told again to end; what is open is cut");
                     return Ok(());
@@ -80,7 +82,7 @@ fn drain(started: &mut Started, settings: &Settings) -> Instant {
 
 /// Reads the configuration anew and applies what can be; a wrong one changes
 /// nothing.
-fn reload(started: &mut Started, sources: &Sources, settings: &mut Settings) {
+fn reload(started: &mut Started, sources: &Sources, settings: &mut Settings, logs: &Logs) {
     let (new, tls) = match start::configuration(sources) {
         Ok(read) => read,
         Err(error) => {
@@ -94,6 +96,9 @@ fn reload(started: &mut Started, sources: &Sources, settings: &mut Settings) {
     let restart_needed_for = settings.restart_needed_for(&new);
     started.driver.set_accept_tls(tls);
     started.driver.set_proxies(new.proxies());
+    if let Err(error) = logs.set_filter(&new.log.level) {
+        tracing::error!("the log level stays: {error}");
+    }
     if !restart_needed_for.is_empty() {
         let sections = restart_needed_for.join(", ");
         tracing::warn!(sections, "a restart is needed for these changes");
@@ -101,6 +106,7 @@ fn reload(started: &mut Started, sources: &Sources, settings: &mut Settings) {
     // What needs a restart stays as it was, so that it is told again.
     settings.tls = new.tls;
     settings.proxy = new.proxy;
+    settings.log.level = new.log.level;
     settings.shutdown.drain_limit_ms = new.shutdown.drain_limit_ms;
-    tracing::info!("configuration reloaded: certificate, believed proxies, drain limit");
+    tracing::info!("configuration reloaded: certificate, believed proxies, log level, drain limit");
 }

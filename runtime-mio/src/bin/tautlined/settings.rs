@@ -16,7 +16,7 @@ const DEFAULT_FILE: &str = "/etc/tautline/tautlined.toml";
 /// The relay daemon of tautline: keeps a line to every machine of a fleet.
 ///
 /// Without any setting it serves this machine alone, on 127.0.0.1 port 52311.
-/// Every setting can also be an environment variable, TAUTLINE_<SECTION>_<KEY>,
+/// Every setting can also be an environment variable, TAUTLINE_SECTION_KEY,
 /// such as TAUTLINE_LISTEN_ADDRESSES. Flags win over the environment, the
 /// environment over the file.
 #[derive(Debug, Parser)]
@@ -232,7 +232,6 @@ impl Settings {
             ("data_dir", self.data_dir != new.data_dir),
             ("listen", self.listen != new.listen),
             ("registration", self.registration != new.registration),
-            ("log.level", self.log.level != new.log.level),
             ("log.format", self.log.format != new.log.format),
             ("limits", self.limits != new.limits),
             (

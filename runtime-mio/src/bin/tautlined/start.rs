@@ -29,6 +29,8 @@ pub(crate) struct Started {
     pub(crate) signals: Signals,
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    /// Where the data is, if the configuration says so.
+    pub(crate) data_dir: Option<PathBuf>,
 }
 
 /// Reads the settings and the certificate that they name.
@@ -98,6 +100,7 @@ pub(crate) fn start(
         signals,
         address,
         tls,
+        data_dir: settings.data_dir.clone(),
     })
 }
 

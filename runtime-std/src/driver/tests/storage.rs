@@ -133,6 +133,36 @@ pub(super) fn move_body(bench: &mut Bench) {
 }
 
 #[test]
+fn the_end_is_told_behind_what_was_moved() {
+    for _ in 0..20 {
+        let peer = Peer::start(|mut stream| {
+            stream.write_all(&pattern(50_000)).unwrap();
+            stream.shutdown(std::net::Shutdown::Write).unwrap();
+            let _ = stream.read_to_end(&mut Vec::new());
+        });
+        let mut bench = Bench::connecting(&peer);
+        bench.driver.endpoint().allowance = 0;
+        bench.want(Want::Create(file(1), "body"));
+        bench.run_until(&Fact::Connected);
+        bench.want(Want::Take {
+            sink: file(1),
+            offset: 0,
+            len: 50_000,
+        });
+        let mut moved = 0;
+        bench.run(|_, fact| {
+            if let Fact::Moved(bytes) = fact {
+                moved += bytes;
+            }
+            break_if(*fact == Fact::Eof)
+        });
+        assert_eq!(moved, 50_000);
+        drop(bench);
+        peer.join();
+    }
+}
+
+#[test]
 fn a_file_that_fails_ends_the_connection() {
     let broken = [
         Want::Take {
