@@ -323,6 +323,7 @@ impl Mailbox {
             place = key.index() + 1;
             if let Some(entry) = self.entries.get_mut(key)
                 && entry.stage == Stage::Sent
+                && !entry.gone
             {
                 entry.stage = Stage::Due;
                 self.due.push(key.index() as u32);
@@ -335,6 +336,7 @@ impl Mailbox {
             && entry.pinned
         {
             entry.gone = true;
+            self.due.remove(key.index() as u32);
             return;
         }
         let Some(entry) = self.entries.remove(key) else {
@@ -451,6 +453,30 @@ mod tests {
         mailbox.handle_sent(handle);
         mailbox.handle_taken(NotificationId(7));
         mailbox.handle_way_lost();
+        assert_eq!(mailbox.next_reply(), None);
+    }
+
+    #[test]
+    fn a_taken_reply_is_not_sent_again_while_the_rest_of_it_is_written() {
+        let mut mailbox = mailbox(4);
+        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
+        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
+        mailbox.handle_sent(handle);
+        mailbox.pin(handle);
+        mailbox.handle_taken(NotificationId(7));
+        mailbox.handle_way_lost();
+        assert_eq!(mailbox.next_reply(), None);
+    }
+
+    #[test]
+    fn a_taken_reply_is_not_sent_again_when_its_way_was_lost_before() {
+        let mut mailbox = mailbox(4);
+        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
+        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
+        mailbox.handle_sent(handle);
+        mailbox.pin(handle);
+        mailbox.handle_way_lost();
+        mailbox.handle_taken(NotificationId(7));
         assert_eq!(mailbox.next_reply(), None);
     }
 

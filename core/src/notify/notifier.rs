@@ -363,7 +363,7 @@ impl Notifier {
         if payload.len() > self.limits.reply_bytes_max {
             return Err(ReplyRefusal::TooLong);
         }
-        if self.replies.contains(key, client.0) {
+        if self.replies.contains(key, client.1) {
             return Err(ReplyRefusal::Repeated);
         }
         let room = self.limits.bytes_max.saturating_sub(self.payload_bytes);
@@ -374,7 +374,7 @@ impl Notifier {
             return Err(ReplyRefusal::Full);
         }
         self.replies
-            .push(&mut entry.replies, key, client, payload, &mut self.pool)?;
+            .push(&mut entry.replies, key, client.1, payload, &mut self.pool)?;
         entry.status.replied += 1;
         Ok(())
     }
