@@ -341,3 +341,17 @@ fn limits_are_values() {
         (1, 1)
     );
 }
+
+#[test]
+fn what_is_left_of_its_lifetime_is_that_of_the_moment() {
+    let (mut rig, mut peers) = connected(1);
+    let (peer, conn) = &mut peers[0];
+    rig.closed(*conn, CloseReason::Reset);
+    notify(&mut rig, To::Client(peer.id), b"x");
+    // No timeout tells the time, only what comes next.
+    rig.now = rig.now + Duration::from_secs(20);
+    let conn = peer.connect_to(&mut rig, "/v1/connect?after=0000000300000000");
+    let bytes = rig.written(conn);
+    let lifetime = &bytes[22 + HEADER_BYTES + 8..][..4];
+    assert_eq!(lifetime, 40_u32.to_be_bytes());
+}
