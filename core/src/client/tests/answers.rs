@@ -172,6 +172,29 @@ fn changed_addresses_are_registered_at_once_and_the_same_ones_not() {
 }
 
 #[test]
+fn addresses_that_change_during_a_registration_are_registered_behind_it() {
+    let (mut rig, conn) = asking();
+    let now = rig.now;
+    let address = "10.0.0.5".parse().unwrap();
+    let prefix = 24;
+    rig.endpoint
+        .handle_addresses(now, &[Interface { address, prefix }]);
+    respond(&mut rig, conn, 200, &text(&answer(true, false)));
+    disk(&mut rig);
+    rig.wait(Duration::ZERO);
+    disk(&mut rig);
+    let mut asked = String::new();
+    while !asked.contains("10.0.0.5") {
+        if rig.connects.is_empty() {
+            assert_eq!(until_connect(&mut rig), Duration::ZERO);
+        }
+        let conn = connected(&mut rig);
+        asked = request(&mut rig, conn);
+        respond(&mut rig, conn, 200, &inbox(&[], false));
+    }
+}
+
+#[test]
 fn the_inbox_is_asked_when_nothing_was_heard_and_to_its_end() {
     let mut rig = registered(client(), false);
     assert_eq!(until_connect(&mut rig), Duration::ZERO, "at the start");
