@@ -110,6 +110,7 @@ impl Client {
     /// A client that runs on `seed`, 32 random bytes. It begins to work with
     /// the first input.
     pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
+        let limits = limits.sound();
         let mut random = Random::from_seed(seed);
         let mut fork = || Random::from_seed(random.bytes());
         Self {

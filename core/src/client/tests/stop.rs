@@ -148,3 +148,30 @@ fn facts_about_connections_that_are_gone_are_counted() {
         crate::Endpoint::handle_input(&mut rig.endpoint, now, Input::Received { conn, bytes });
     assert_eq!(taken, 3);
 }
+
+#[test]
+fn figures_at_their_ends_do_no_harm() {
+    for figure in [Duration::ZERO, Duration::MAX] {
+        let mut settings = settings();
+        settings.poll_interval = figure;
+        settings.connect_timeout = figure.max(SECOND);
+        settings.line_stall = figure;
+        settings.registrar.retry_min = figure;
+        settings.registrar.retry_max = figure;
+        settings.registrar.return_window = figure;
+        settings.registrar.spread_percent = u32::MAX;
+        settings.pcc.retry_delay = figure;
+        settings.pcc.attempts_max = 0;
+        settings.http.head = figure;
+        settings.http.response = figure;
+        let limits = Limits {
+            events_max: if figure.is_zero() { 0 } else { usize::MAX },
+            ..Limits::default()
+        };
+        let mut rig = registered(client_with(settings, limits), true);
+        let conn = connected(&mut rig);
+        rig.wire(conn).blocks = true;
+        respond(&mut rig, conn, 503, b"");
+        stop(&mut rig);
+    }
+}
