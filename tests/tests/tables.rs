@@ -1,6 +1,24 @@
 //! Transition tables are those that are checked in.
 
+use tautline_core::pcc;
+use tautline_core::registration::{RegistrarEvent, RegistrarStage};
 use tautline_tests::tables;
+
+#[test]
+fn the_persistent_connection_of_a_client() {
+    let table = tables::render(pcc::State::ALL, pcc::Event::ALL, pcc::transition);
+    tables::assert_checked_in("pcc", &table);
+}
+
+#[test]
+fn the_registrar_of_a_client() {
+    let table = tables::render(
+        RegistrarStage::ALL,
+        RegistrarEvent::ALL,
+        RegistrarStage::after,
+    );
+    tables::assert_checked_in("registrar", &table);
+}
 
 #[derive(Clone, Copy, Debug)]
 enum Door {

@@ -10,7 +10,7 @@ use crate::http::RequestHead;
 use crate::notify::body::{Inbox, decode_payload};
 use crate::notify::{Handle, Received};
 use crate::registration::body::{Answer, PROTOCOL, Request};
-use crate::wire::message::Notification;
+use crate::wire::message::{Notification, Reply};
 use crate::wire::proof::{self, BodyDigest, ClientSecret};
 use crate::{ClientId, Close, Incarnation, Instant, Key, NotificationId};
 
@@ -26,6 +26,10 @@ const REST: Duration = Duration::from_secs(60);
 pub(super) struct Asking {
     pub(super) register: bool,
     pub(super) inbox: bool,
+    /// A notification of the persistent connection found no room. Until the
+    /// inbox was read to its end, the ones behind it are left to that too, so
+    /// that none is passed over.
+    pub(super) behind: bool,
     pub(super) current: Option<Question>,
     pub(super) resting_until: Option<Instant>,
 }
@@ -37,6 +41,7 @@ pub(super) struct Admitted {
     period: Duration,
     /// How long to wait before the persistent connection is opened.
     grant: Option<Duration>,
+    notified: Option<NotificationId>,
 }
 
 /// What was asked.
@@ -74,13 +79,21 @@ impl Client {
         if self.asking.resting_until.is_some() {
             return None;
         }
-        // With a persistent connection, replies travel on that.
-        if self.line.is_none()
-            && let Some((handle, reply)) = self.mailbox.next_reply()
+        if let Some((handle, reply)) = self.mailbox.next_reply()
+            && !self.is_for_line(reply)
         {
             return Some(Question::Reply(handle, reply.notification));
         }
         (self.asking.inbox && self.mailbox.has_room()).then_some(Question::Inbox)
+    }
+
+    /// Whether the reply travels on the persistent connection.
+    fn is_for_line(&self, reply: Reply<'_>) -> bool {
+        let conn = self.line.and_then(|key| self.conns.get(key));
+        conn.is_some_and(|conn| match &conn.stage {
+            Stage::Line(line) => !line.greeted || line.carries(reply),
+            _ => true,
+        })
     }
 
     /// Asks the next thing on the connection, or ends it.
@@ -288,7 +301,7 @@ impl Client {
             }
             // It goes with the next registration, connection or poll.
             Question::Reply(..) => self.mailbox.handle_way_lost(),
-            Question::Inbox => self.asking.inbox = false,
+            Question::Inbox => self.asking.inbox = self.asking.behind,
         }
         self.rest();
     }
@@ -342,6 +355,7 @@ impl Client {
             },
             period: Duration::from_secs(answer.register_again_s.into()),
             grant: verdict.map(|verdict| Duration::from_millis(verdict.wait_ms.into())),
+            notified: answer.notified,
         });
     }
 
@@ -352,9 +366,10 @@ impl Client {
             session,
             period,
             grant,
+            notified,
         } = admitted;
         let incarnation = session.incarnation;
-        self.mailbox.handle_incarnation(incarnation);
+        self.mailbox.handle_incarnation(incarnation, notified);
         self.session = Some(session);
         self.registrar.handle_registered(self.now, period);
         match grant {
@@ -407,13 +422,18 @@ impl Client {
                 what: Question::Inbox.text(),
                 why,
             });
+            if self.asking.behind {
+                self.asking.inbox = true;
+                self.rest();
+            }
             return;
         };
         let known = self.session.as_ref().map(|session| session.incarnation);
         if known.is_some_and(|known| known != Incarnation(inbox.incarnation)) {
             self.unknown_to_relay();
         }
-        self.asking.inbox = inbox.more;
+        let seen = self.mailbox.seen();
+        let mut has_room = true;
         for item in &inbox.notifications {
             let Some(payload) = decode_payload(&item.payload_base64) else {
                 continue;
@@ -425,11 +445,14 @@ impl Client {
                 payload: &payload,
             };
             if !self.notified(&message) {
-                // Asked for again when there is room.
-                self.asking.inbox = true;
+                has_room = false;
                 break;
             }
         }
+        // A relay that promises more and has nothing new is not asked in a loop.
+        let more = inbox.more && self.mailbox.seen() != seen;
+        self.asking.inbox |= more || !has_room;
+        self.asking.behind &= self.asking.inbox;
     }
 
     /// A notification arrived; returns whether it found room.

@@ -10,6 +10,7 @@ use super::line::Line;
 use super::{Client, Conn, Stage};
 use crate::http::{self, ClientEffect, Reading};
 use crate::notify::MailboxEffect;
+use crate::wire::message::ByeReason;
 use crate::{
     AcceptError, Close, CloseReason, ConnId, ConnectError, Deadline, Endpoint, Input, Instant, Key,
     Machine, OUTPUT_BUF_MIN, Output, pcc,
@@ -27,6 +28,13 @@ impl Endpoint for Client {
 
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         self.advance(now);
+        if connection_of(&input).is_some_and(|key| !self.conns.contains(key)) {
+            self.stale_inputs += 1;
+            return match input {
+                Input::Received { bytes, .. } => bytes.len(),
+                _ => 0,
+            };
+        }
         match input {
             Input::Timeout => self.handle_timeout(),
             Input::Received { conn, bytes } => return self.handle_received(conn, bytes),
@@ -247,8 +255,8 @@ impl Client {
         self.stopped_if_last();
     }
 
-    fn stopped_if_last(&mut self) {
-        if self.stopping && self.conns.is_empty() {
+    pub(super) fn stopped_if_last(&mut self) {
+        if self.stopping && self.conns.is_empty() && !core::mem::replace(&mut self.stopped, true) {
             self.events.push_back(Event::Stopped);
         }
     }
@@ -290,21 +298,13 @@ impl Client {
         }
         match self.pcc.poll() {
             Some(pcc::Effect::Connect) => self.open_line(),
-            Some(pcc::Effect::Disconnect) => {
-                if let Some(line) = self.line.take() {
-                    self.events.push_back(Event::Disconnected {
-                        why: Failure::Bye("not granted"),
-                    });
-                    self.end(line, Close::Finish);
-                }
-            }
+            Some(pcc::Effect::Disconnect) => self.leave_line(ByeReason::Refused),
             Some(pcc::Effect::Register) | None => {}
         }
         while let Some(effect) = self.mailbox.poll() {
             if let MailboxEffect::Expired(notification) = effect {
                 self.events
                     .push_back(Event::NotificationExpired { notification });
-                self.resume_line();
             }
         }
         if !self.stopping && self.control.is_none() && self.next_question().is_some() {
@@ -334,6 +334,7 @@ impl Client {
         }
         if self.line == Some(key) {
             self.line = None;
+            self.asking.behind = false;
             self.mailbox.handle_way_lost();
             if self.pcc.state() == pcc::State::Open {
                 self.events.push_back(Event::Disconnected { why });
@@ -450,7 +451,11 @@ impl Client {
                 ClientEffect::BodyEnd => self.answered(key),
                 ClientEffect::Upgraded => {
                     http.handle_closed(&mut self.pool);
-                    conn.stage = Stage::Line(Line::default());
+                    let mut line = Line::default();
+                    if conn.blocked {
+                        line.handle_blocked(now + self.settings.line_stall);
+                    }
+                    conn.stage = Stage::Line(line);
                     conn.deadline = Some(now + self.settings.http.head);
                     conn.resume = true;
                 }
@@ -501,5 +506,27 @@ impl Client {
         .into_iter()
         .filter_map(|(at, reason)| at.map(|at| Deadline { at, reason }))
         .min_by_key(|deadline| deadline.at)
+    }
+}
+
+/// The connection that the fact is about.
+const fn connection_of(input: &Input<'_>) -> Option<Key> {
+    match input {
+        Input::Introduced { conn, .. }
+        | Input::Connected { conn, .. }
+        | Input::ConnectFailed { conn, .. }
+        | Input::Received { conn, .. }
+        | Input::Eof { conn }
+        | Input::Blocked { conn }
+        | Input::Writable { conn }
+        | Input::Closed { conn, .. }
+        | Input::Moved { conn, .. } => Some(conn.key()),
+        Input::Timeout
+        | Input::WallClock(_)
+        | Input::Hashed { .. }
+        | Input::Stored { .. }
+        | Input::Loaded { .. }
+        | Input::StoreFailed { .. }
+        | Input::Datagram { .. } => None,
     }
 }

@@ -81,6 +81,9 @@ pub enum Failure {
     /// The relay said goodbye.
     #[error("the relay said goodbye: {0}")]
     Bye(&'static str),
+    /// This client ended it: it was stopped, or the relay grants none any more.
+    #[error("ended by this client")]
+    Left,
     /// Nothing came in time.
     #[error("nothing came in time")]
     TimedOut,

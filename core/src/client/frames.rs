@@ -19,6 +19,25 @@ impl Client {
         }
     }
 
+    /// Gives the persistent connection up, behind a goodbye if it is open.
+    pub(super) fn leave_line(&mut self, reason: ByeReason) {
+        let Some(key) = self.line.take() else {
+            return;
+        };
+        self.asking.behind = false;
+        self.mailbox.handle_way_lost();
+        match self.conns.get_mut(key).map(|conn| &mut conn.stage) {
+            Some(Stage::Line(line)) => {
+                line.owe_bye(reason);
+                if line.greeted {
+                    let why = Failure::Left;
+                    self.events.push_back(Event::Disconnected { why });
+                }
+            }
+            _ => self.end(key, Close::Abort),
+        }
+    }
+
     /// The relay answered the wish for a persistent connection with something
     /// else than 101.
     pub(super) fn connect_refused(&mut self, key: Key) {
@@ -63,16 +82,17 @@ impl Client {
         let mut rest = bytes;
         while !rest.is_empty() {
             let room = self.events.len() < self.limits.events_max;
-            let has_room = self.mailbox.has_room();
             let Some(conn) = self.conns.get_mut(key) else {
                 break;
             };
             let Stage::Line(line) = &mut conn.stage else {
                 break;
             };
-            if !room || !has_room {
-                conn.resume = !room;
-                line.starved = room;
+            if !line.can_take() {
+                break;
+            }
+            if !room {
+                conn.resume = true;
                 return bytes.len() - rest.len();
             }
             let bytes_max = self.limits.frame_body_bytes_max;
@@ -128,6 +148,7 @@ impl Client {
                 if hello.version != VERSION {
                     return Err("another version");
                 }
+                line.body_bytes_max = hello.body_bytes_max;
                 if !core::mem::replace(&mut line.greeted, true) {
                     *deadline = None;
                     self.pcc.handle_opened();
@@ -142,11 +163,13 @@ impl Client {
                 }
             }
             ToClient::Notification(notification) => {
-                self.notified(&notification);
+                if self.asking.behind || !self.notified(&notification) {
+                    self.asking.behind = true;
+                    self.asking.inbox = true;
+                }
             }
             ToClient::Taken(taken) => {
                 self.mailbox.handle_taken(taken.notification);
-                self.resume_line();
             }
             ToClient::Ping(ping) => line.owe_pong(ping.nonce),
             ToClient::Pong(_) => {}

@@ -3,8 +3,8 @@
 use crate::Instant;
 use crate::collections::Pool;
 use crate::notify::{Handle, Mailbox};
-use crate::wire::frame::{Deframer, encode_part};
-use crate::wire::message::{Bye, ByeReason, Pong, ToRelay};
+use crate::wire::frame::{Deframer, HEADER_BYTES, encode_part};
+use crate::wire::message::{Bye, ByeReason, Pong, Reply, ToRelay};
 
 /// The state of a persistent connection. It holds what is owed to the relay,
 /// not the bytes.
@@ -13,8 +13,8 @@ pub(super) struct Line {
     pub(super) deframer: Deframer,
     /// Whether the relay's first frame came.
     pub(super) greeted: bool,
-    /// Whether bytes were left with the driver for want of room.
-    pub(super) starved: bool,
+    /// How long the body of a frame may be, as the relay said in its first.
+    pub(super) body_bytes_max: u32,
     pong: Option<u64>,
     bye: Option<Bye>,
     over: bool,
@@ -29,7 +29,9 @@ impl Line {
     }
 
     pub(super) const fn handle_blocked(&mut self, stall: Instant) {
-        self.stall = Some(stall);
+        if self.stall.is_none() {
+            self.stall = Some(stall);
+        }
     }
 
     pub(super) const fn handle_writable(&mut self) {
@@ -59,6 +61,12 @@ impl Line {
         self.bye.is_none() && !self.over
     }
 
+    /// Whether the reply fits a frame that the relay takes.
+    pub(super) fn carries(&self, reply: Reply<'_>) -> bool {
+        let body_bytes = ToRelay::Reply(reply).encoded_len() - HEADER_BYTES;
+        body_bytes as u64 <= u64::from(self.body_bytes_max)
+    }
+
     /// Fills `buf` with what is owed and with replies; returns the bytes.
     pub(super) fn write(&mut self, mailbox: &mut Mailbox, buf: &mut [u8]) -> usize {
         let mut len = 0;
@@ -70,10 +78,13 @@ impl Line {
             mailbox.unpin(handle);
         }
         len += self.write_owed(&mut buf[len..]);
-        while self.bye.is_none() && !self.over {
+        while self.greeted && self.can_take() {
             let Some((handle, reply)) = mailbox.next_reply() else {
                 break;
             };
+            if !self.carries(reply) {
+                break;
+            }
             if len > 0 && ToRelay::Reply(reply).encoded_len() > buf.len() - len {
                 break;
             }

@@ -65,9 +65,12 @@ pub struct Client {
     pool: Pool,
     now: Instant,
     time_went_back: u64,
+    stale_inputs: u64,
     /// Something was done since the machines were last asked.
     stirred: bool,
     stopping: bool,
+    /// `Stopped` was told.
+    stopped: bool,
 }
 
 /// What a registration left behind.
@@ -107,6 +110,7 @@ impl Client {
     /// A client that runs on `seed`, 32 random bytes. It begins to work with
     /// the first input.
     pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
+        let limits = limits.sound();
         let mut random = Random::from_seed(seed);
         let mut fork = || Random::from_seed(random.bytes());
         Self {
@@ -130,8 +134,10 @@ impl Client {
             pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
             now: Instant::ORIGIN,
             time_went_back: 0,
+            stale_inputs: 0,
             stirred: false,
             stopping: false,
+            stopped: false,
             settings,
             limits,
         }
@@ -166,16 +172,13 @@ impl Client {
         payload: &[u8],
     ) -> Result<(), ReplyMisuse> {
         self.advance(now);
-        self.mailbox.reply(self.now, notification, payload)?;
-        self.resume_line();
-        Ok(())
+        self.mailbox.reply(self.now, notification, payload)
     }
 
     /// The application has no reply to a notification.
     pub fn dismiss(&mut self, now: Instant, notification: Handle) {
         self.advance(now);
         self.mailbox.dismiss(notification);
-        self.resume_line();
     }
 
     /// The machine's addresses changed: registers anew at once.
@@ -203,26 +206,24 @@ impl Client {
         self.registrar.handle_stop();
         self.pcc.handle_denied();
         self.asking.forget();
-        if let Some(Conn {
-            stage: Stage::Line(line),
-            ..
-        }) = self.line.and_then(|key| self.conns.get_mut(key))
-        {
-            line.owe_bye(ByeReason::ShuttingDown);
-        } else if let Some(line) = self.line {
-            self.end(line, Close::Abort);
-        }
+        self.numbering = false;
+        self.admitted = None;
+        self.session = None;
+        self.leave_line(ByeReason::ShuttingDown);
         if let Some(control) = self.control {
             self.end(control, Close::Abort);
         }
-        if self.conns.is_empty() {
-            self.events.push_back(Event::Stopped);
-        }
+        self.stopped_if_last();
     }
 
     /// Inputs whose time lay before an earlier one's.
     pub const fn time_went_back(&self) -> u64 {
         self.time_went_back
+    }
+
+    /// Inputs about connections that were gone.
+    pub const fn stale_inputs(&self) -> u64 {
+        self.stale_inputs
     }
 
     fn advance(&mut self, now: Instant) {
@@ -231,14 +232,7 @@ impl Client {
         }
         self.now = self.now.max(now);
     }
-
-    /// There may be room for another notification.
-    fn resume_line(&mut self) {
-        if self.mailbox.has_room()
-            && let Some(conn) = self.line.and_then(|key| self.conns.get_mut(key))
-            && let Stage::Line(line) = &mut conn.stage
-        {
-            conn.resume |= core::mem::take(&mut line.starved);
-        }
-    }
 }
+
+#[cfg(test)]
+mod tests;

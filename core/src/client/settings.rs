@@ -10,6 +10,9 @@ use crate::notify::MailboxLimits;
 use crate::pcc::PccSettings;
 use crate::registration::{Interface, RegistrarSettings};
 
+/// Events that may wait at all; [`Limits::events_max`] is cut down to it.
+const EVENTS_CAP: usize = 65_536;
+
 /// Where a relay listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RelayAddress {
@@ -96,6 +99,14 @@ pub struct Limits {
     pub http: http::Limits,
     /// Of the notifications.
     pub mailbox: MailboxLimits,
+}
+
+impl Limits {
+    /// With bounds that could not work moved to the nearest that do.
+    pub(super) fn sound(mut self) -> Self {
+        self.events_max = self.events_max.clamp(1, EVENTS_CAP);
+        self
+    }
 }
 
 impl Default for Limits {

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::collections::{Pool, ReadyList, Slab, TimerKey, Wheel};
 use crate::wire::message;
-use crate::{Instant, Key, Machine, NotificationId, Random};
+use crate::{Incarnation, Instant, Key, Machine, NotificationId, Random};
 
 /// The bounds of a [`Mailbox`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,11 +142,22 @@ impl Mailbox {
         self.seen
     }
 
-    /// The relay runs as this incarnation. One that is lower than before
-    /// counts anew, and so does the mailbox.
-    pub fn handle_incarnation(&mut self, incarnation: crate::Incarnation) {
-        if incarnation < self.seen.incarnation() {
-            self.seen = NotificationId(0);
+    /// The relay runs as this incarnation. If the mailbox has seen nothing of
+    /// that run, it begins behind `notified`, what the relay says that it sent.
+    pub fn handle_incarnation(
+        &mut self,
+        incarnation: Incarnation,
+        notified: Option<NotificationId>,
+    ) {
+        let seen = self.seen.incarnation();
+        if seen == incarnation {
+            return;
+        }
+        match notified.filter(|id| id.incarnation() == incarnation) {
+            Some(notified) => self.seen = notified,
+            // A lower one counts anew below what was seen.
+            None if incarnation < seen => self.seen = NotificationId(0),
+            None => {}
         }
     }
 
@@ -291,12 +302,13 @@ impl Mailbox {
         }
     }
 
-    /// The relay has the reply, or wants it no more.
+    /// The relay has the reply, or wants it no more. A notification that was
+    /// not replied to stays.
     pub fn handle_taken(&mut self, id: NotificationId) {
         let found = self
             .entries
             .iter()
-            .find(|(_, entry)| entry.id == id)
+            .find(|(_, entry)| entry.id == id && matches!(entry.stage, Stage::Due | Stage::Sent))
             .map(|(key, _)| key);
         if let Some(key) = found {
             self.remove(key);
@@ -311,6 +323,7 @@ impl Mailbox {
             place = key.index() + 1;
             if let Some(entry) = self.entries.get_mut(key)
                 && entry.stage == Stage::Sent
+                && !entry.gone
             {
                 entry.stage = Stage::Due;
                 self.due.push(key.index() as u32);
@@ -323,6 +336,7 @@ impl Mailbox {
             && entry.pinned
         {
             entry.gone = true;
+            self.due.remove(key.index() as u32);
             return;
         }
         let Some(entry) = self.entries.remove(key) else {
@@ -439,6 +453,30 @@ mod tests {
         mailbox.handle_sent(handle);
         mailbox.handle_taken(NotificationId(7));
         mailbox.handle_way_lost();
+        assert_eq!(mailbox.next_reply(), None);
+    }
+
+    #[test]
+    fn a_taken_reply_is_not_sent_again_while_the_rest_of_it_is_written() {
+        let mut mailbox = mailbox(4);
+        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
+        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
+        mailbox.handle_sent(handle);
+        mailbox.pin(handle);
+        mailbox.handle_taken(NotificationId(7));
+        mailbox.handle_way_lost();
+        assert_eq!(mailbox.next_reply(), None);
+    }
+
+    #[test]
+    fn a_taken_reply_is_not_sent_again_when_its_way_was_lost_before() {
+        let mut mailbox = mailbox(4);
+        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
+        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
+        mailbox.handle_sent(handle);
+        mailbox.pin(handle);
+        mailbox.handle_way_lost();
+        mailbox.handle_taken(NotificationId(7));
         assert_eq!(mailbox.next_reply(), None);
     }
 

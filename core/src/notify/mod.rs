@@ -15,9 +15,9 @@ pub mod body;
 mod mailbox;
 mod notifier;
 mod replies;
+mod terms;
 
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Received, ReplyMisuse};
-pub use notifier::{
-    Notifier, NotifierEffect, NotifierLimits, NotifyError, NotifyOptions, Status, Target,
-};
+pub use notifier::{Notifier, NotifierEffect, Status, Target};
 pub use replies::{Reply, ReplyRefusal};
+pub use terms::{NotifierLimits, NotifyError, NotifyOptions};

@@ -5,43 +5,11 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
+use super::terms::{NotifierLimits, NotifyError, NotifyOptions};
 use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
 use crate::wire::frame;
 use crate::wire::message::{self, ToClient};
 use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
-
-/// The bounds of a [`Notifier`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotifierLimits {
-    /// Notifications that live at a time.
-    pub notifications_max: u32,
-    /// Notifications for one client that live at a time, those to all aside.
-    pub notifications_per_client_max: u32,
-    /// Bytes of a payload.
-    pub payload_bytes_max: usize,
-    /// Replies that are kept at a time.
-    pub replies_max: u32,
-    /// Bytes of a reply.
-    pub reply_bytes_max: usize,
-    /// Bytes of all payloads and replies together.
-    pub bytes_max: usize,
-    /// How long a notification may live.
-    pub lifetime_max: Duration,
-}
-
-impl Default for NotifierLimits {
-    fn default() -> Self {
-        Self {
-            notifications_max: 4_096,
-            notifications_per_client_max: 256,
-            payload_bytes_max: 65_536,
-            replies_max: 1_000_000,
-            reply_bytes_max: 65_536,
-            bytes_max: 100_000_000,
-            lifetime_max: Duration::from_secs(86_400),
-        }
-    }
-}
 
 /// Who a notification is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,55 +19,6 @@ pub enum Target {
     Client(Key),
     /// Every client that is registered at the moment.
     All,
-}
-
-/// How a notification is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotifyOptions {
-    /// How long it lives: so long it is sent to clients that come, and replies
-    /// are kept. 60 minutes unless said otherwise.
-    pub lifetime: Duration,
-    /// The span over which the clients spread their replies.
-    pub reply_window: Duration,
-}
-
-impl Default for NotifyOptions {
-    fn default() -> Self {
-        Self {
-            lifetime: Duration::from_secs(3_600),
-            reply_window: Duration::ZERO,
-        }
-    }
-}
-
-/// Why there is no notification. The caller is to blame; nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum NotifyError {
-    /// The client is not registered.
-    #[error("the client is not registered")]
-    UnknownClient,
-    /// The payload is longer than allowed.
-    #[error("the payload is longer than {bytes_max} bytes")]
-    PayloadTooLong {
-        /// How long it may be.
-        bytes_max: usize,
-    },
-    /// The lifetime is zero or longer than allowed.
-    #[error("the lifetime is not between 1 s and {} s", lifetime_max.as_secs())]
-    Lifetime {
-        /// How long it may be.
-        lifetime_max: Duration,
-    },
-    /// The reply window is longer than the lifetime.
-    #[error("the reply window is longer than the lifetime")]
-    ReplyWindow,
-    /// Too many notifications live, or they hold too many bytes.
-    #[error("too many notifications are alive; try again when some have expired")]
-    Full,
-    /// Too many notifications for this client live.
-    #[error("too many notifications for this client are alive")]
-    ClientFull,
 }
 
 /// How far a notification came.
@@ -363,7 +282,7 @@ impl Notifier {
         if payload.len() > self.limits.reply_bytes_max {
             return Err(ReplyRefusal::TooLong);
         }
-        if self.replies.contains(key, client.0) {
+        if self.replies.contains(key, client.1) {
             return Err(ReplyRefusal::Repeated);
         }
         let room = self.limits.bytes_max.saturating_sub(self.payload_bytes);
@@ -374,7 +293,7 @@ impl Notifier {
             return Err(ReplyRefusal::Full);
         }
         self.replies
-            .push(&mut entry.replies, key, client, payload, &mut self.pool)?;
+            .push(&mut entry.replies, key, client.1, payload, &mut self.pool)?;
         entry.status.replied += 1;
         Ok(())
     }

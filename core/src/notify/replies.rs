@@ -56,8 +56,7 @@ pub(super) struct Chain {
 
 struct Entry {
     notification: Key,
-    client: Key,
-    id: ClientId,
+    client: ClientId,
     payload: Vec<u8>,
     next: Option<Key>,
 }
@@ -91,7 +90,8 @@ impl Replies {
         self.entries.len()
     }
 
-    pub(super) fn contains(&self, notification: Key, client: Key) -> bool {
+    /// Whether the client replied, under whatever handle it was registered.
+    pub(super) fn contains(&self, notification: Key, client: ClientId) -> bool {
         let hash = self.by_pair.hash(&pair(notification, client));
         self.by_pair
             .find(hash, |place| {
@@ -110,7 +110,7 @@ impl Replies {
         &mut self,
         chain: &mut Chain,
         notification: Key,
-        client: (Key, ClientId),
+        client: ClientId,
         payload: &[u8],
         pool: &mut Pool,
     ) -> Result<(), ReplyRefusal> {
@@ -121,11 +121,9 @@ impl Replies {
         }
         let mut kept = pool.take(payload.len());
         kept.extend_from_slice(payload);
-        let (client, id) = client;
         let entry = Entry {
             notification,
             client,
-            id,
             payload: kept,
             next: None,
         };
@@ -155,7 +153,7 @@ impl Replies {
             entry.next.and_then(|key| self.entries.get(key))
         })
         .map(|entry| Reply {
-            client: entry.id,
+            client: entry.client,
             payload: &entry.payload,
         })
     }
@@ -213,11 +211,27 @@ impl Replies {
 }
 
 /// What a pair of notification and client is found by.
-fn pair(notification: Key, client: Key) -> [u8; 16] {
-    let mut bytes = [0; 16];
+fn pair(notification: Key, client: ClientId) -> [u8; 24] {
+    let mut bytes = [0; 24];
     bytes[..4].copy_from_slice(&(notification.index() as u32).to_be_bytes());
     bytes[4..8].copy_from_slice(&notification.generation().to_be_bytes());
-    bytes[8..12].copy_from_slice(&(client.index() as u32).to_be_bytes());
-    bytes[12..].copy_from_slice(&client.generation().to_be_bytes());
+    bytes[8..].copy_from_slice(&client.0);
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_is_the_same_under_another_handle() {
+        let (mut replies, mut pool) = (Replies::new([1; 16], 4), Pool::new(1, 16));
+        let (notification, client) = (Key::new(0, 0), ClientId([7; 16]));
+        let mut chain = Chain::default();
+        let pushed = replies.push(&mut chain, notification, client, b"pong", &mut pool);
+        assert_eq!(pushed, Ok(()));
+        assert!(replies.contains(notification, client));
+        assert!(!replies.contains(notification, ClientId([8; 16])));
+        assert!(!replies.contains(Key::new(0, 1), client));
+    }
 }

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! The whole table is [`transition`]; a test prints it and compares it with a
-//! file that is checked in.
+//! file that is checked in, `tests/tables/pcc.txt`.
 
 use core::time::Duration;
 
@@ -244,7 +244,7 @@ impl Machine for Pcc {
     fn handle_timeout(&mut self, now: Instant) {
         if self.wait_until.is_some_and(|at| at <= now) && self.apply(Event::Waited).is_some() {
             self.wait_until = None;
-            self.attempts += 1;
+            self.attempts = self.attempts.saturating_add(1);
             self.effect = Some(Effect::Connect);
         }
     }

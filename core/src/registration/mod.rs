@@ -16,7 +16,7 @@ mod registrar;
 mod registry;
 
 pub use body::{Answer, Interface, Request, Verdict};
-pub use registrar::{Registrar, RegistrarSettings, RegistrarState};
+pub use registrar::{Registrar, RegistrarEvent, RegistrarSettings, RegistrarStage, RegistrarState};
 pub use registry::{
     Admission, ClientRecord, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings,
 };

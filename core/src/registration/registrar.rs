@@ -44,17 +44,83 @@ pub enum RegistrarState {
 }
 
 impl RegistrarState {
-    /// Every state's name, for the transition table.
-    pub const NAMES: [&'static str; 4] = ["Stopped", "Due", "Registering", "Registered"];
-
-    /// The state's name.
-    pub const fn name(&self) -> &'static str {
+    /// The state without its moment.
+    pub const fn stage(self) -> RegistrarStage {
         match self {
-            Self::Stopped => "Stopped",
-            Self::Due(_) => "Due",
-            Self::Registering => "Registering",
-            Self::Registered(_) => "Registered",
+            Self::Stopped => RegistrarStage::Stopped,
+            Self::Due(_) => RegistrarStage::Due,
+            Self::Registering => RegistrarStage::Registering,
+            Self::Registered(_) => RegistrarStage::Registered,
         }
+    }
+}
+
+/// A [`RegistrarState`] without its moment, for the transition table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrarStage {
+    /// Not started.
+    Stopped,
+    /// Waits for the moment to register.
+    Due,
+    /// A registration is under way.
+    Registering,
+    /// Registered; waits for the moment to register anew.
+    Registered,
+}
+
+/// What can happen to a [`Registrar`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RegistrarEvent {
+    /// The client starts, or its addresses changed.
+    Start,
+    /// The client stops.
+    Stop,
+    /// The moment has come.
+    Waited,
+    /// The registration succeeded.
+    Succeeded,
+    /// The registration failed.
+    Failed,
+    /// The relay was lost or is another incarnation.
+    Lost,
+}
+
+impl RegistrarEvent {
+    /// Every event, in the protocol's order.
+    pub const ALL: [Self; 6] = [
+        Self::Start,
+        Self::Stop,
+        Self::Waited,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Lost,
+    ];
+}
+
+impl RegistrarStage {
+    /// Every stage, in the protocol's order.
+    pub const ALL: [Self; 4] = [
+        Self::Stopped,
+        Self::Due,
+        Self::Registering,
+        Self::Registered,
+    ];
+
+    /// The transition table: the stage after an event, `None` where the event
+    /// means nothing.
+    pub const fn after(self, event: RegistrarEvent) -> Option<Self> {
+        Some(match (self, event) {
+            (_, RegistrarEvent::Stop) => Self::Stopped,
+            // What is under way may state what has just changed: it is
+            // followed by another.
+            (Self::Registering, RegistrarEvent::Start) => Self::Registering,
+            (_, RegistrarEvent::Start) => Self::Due,
+            (Self::Due | Self::Registered, RegistrarEvent::Waited) => Self::Registering,
+            (Self::Registering, RegistrarEvent::Succeeded) => Self::Registered,
+            (Self::Registering, RegistrarEvent::Failed) => Self::Due,
+            (Self::Registered, RegistrarEvent::Lost) => Self::Due,
+            _ => return None,
+        })
     }
 }
 
@@ -81,6 +147,8 @@ pub struct Registrar {
     random: Random,
     state: RegistrarState,
     wanted: bool,
+    /// What the registration under way states may have changed since.
+    again: bool,
 }
 
 impl Registrar {
@@ -91,6 +159,7 @@ impl Registrar {
             random,
             state: RegistrarState::Stopped,
             wanted: false,
+            again: false,
         }
     }
 
@@ -99,11 +168,13 @@ impl Registrar {
         self.state
     }
 
-    /// The client starts, or its addresses changed: register at once, unless a
-    /// registration is under way.
+    /// The client starts, or its addresses changed: register at once. Behind a
+    /// registration that is under way, another follows.
     pub fn handle_start(&mut self, now: Instant) {
-        if self.state != RegistrarState::Registering {
+        if self.follows(RegistrarEvent::Start, RegistrarStage::Due) {
             self.state = RegistrarState::Due(now);
+        } else {
+            self.again = true;
         }
     }
 
@@ -111,43 +182,56 @@ impl Registrar {
     pub const fn handle_stop(&mut self) {
         self.state = RegistrarState::Stopped;
         self.wanted = false;
+        self.again = false;
     }
 
     /// The registration succeeded; the relay wants the next one after `period`.
     pub fn handle_registered(&mut self, now: Instant, period: Duration) {
-        if self.state == RegistrarState::Registering {
-            let spread = period / 100 * self.settings.spread_percent.min(100);
-            let delay =
-                (period - spread).saturating_add(self.random.within(spread.saturating_mul(2)));
-            // A period of zero must not turn into a loop.
-            self.state = RegistrarState::Registered(now + delay.max(Duration::from_secs(1)));
+        if !self.follows(RegistrarEvent::Succeeded, RegistrarStage::Registered) {
+            return;
+        }
+        let spread = period / 100 * self.settings.spread_percent.min(100);
+        let moved = self.random.within(spread.saturating_mul(2));
+        let delay = (period - spread).saturating_add(moved);
+        // A period of zero must not turn into a loop.
+        self.state = RegistrarState::Registered(now + delay.max(Duration::from_secs(1)));
+        if core::mem::take(&mut self.again) {
+            self.handle_start(now);
         }
     }
 
     /// The registration failed.
     pub fn handle_failed(&mut self, now: Instant) {
-        if self.state == RegistrarState::Registering {
-            let window = self
-                .settings
-                .retry_max
-                .saturating_sub(self.settings.retry_min);
-            let delay = self
-                .settings
-                .retry_min
-                .saturating_add(self.random.within(window));
-            self.state = RegistrarState::Due(now + delay.max(Duration::from_millis(1)));
+        if !self.follows(RegistrarEvent::Failed, RegistrarStage::Due) {
+            return;
         }
+        let RegistrarSettings {
+            retry_min,
+            retry_max,
+            ..
+        } = self.settings;
+        let window = retry_max.saturating_sub(retry_min);
+        let delay = retry_min.saturating_add(self.random.within(window));
+        self.state = RegistrarState::Due(now + delay.max(Duration::from_millis(1)));
+        self.again = false;
     }
 
     /// The relay was lost or is another incarnation: register anew at a random
     /// moment within the window (`None`: the configured one), so that a fleet
     /// does not return all at once.
     pub fn handle_lost(&mut self, now: Instant, window: Option<Duration>) {
-        if let RegistrarState::Registered(at) = self.state {
+        if let RegistrarState::Registered(at) = self.state
+            && self.follows(RegistrarEvent::Lost, RegistrarStage::Due)
+        {
             let window = window.unwrap_or(self.settings.return_window);
             let due = now + self.random.within(window);
             self.state = RegistrarState::Due(due.min(at));
         }
+    }
+
+    /// Whether the table leads from here to the stage.
+    fn follows(&self, event: RegistrarEvent, stage: RegistrarStage) -> bool {
+        self.state.stage().after(event) == Some(stage)
     }
 }
 
@@ -163,7 +247,8 @@ impl Machine for Registrar {
     }
 
     fn handle_timeout(&mut self, now: Instant) {
-        if self.poll_timeout().is_some_and(|at| at <= now) {
+        let is_due = self.poll_timeout().is_some_and(|at| at <= now);
+        if is_due && self.follows(RegistrarEvent::Waited, RegistrarStage::Registering) {
             self.state = RegistrarState::Registering;
             self.wanted = true;
         }
@@ -226,5 +311,29 @@ mod tests {
         registrar.handle_failed(Instant::ORIGIN);
         registrar.handle_lost(Instant::ORIGIN, None);
         assert_eq!(registrar.state(), RegistrarState::Stopped);
+    }
+
+    #[test]
+    fn a_change_during_a_registration_is_followed_by_another() {
+        let mut registrar = registering();
+        registrar.handle_start(Instant::ORIGIN);
+        assert_eq!((registrar.poll_timeout(), registrar.poll()), (None, None));
+        registrar.handle_registered(Instant::ORIGIN, 100 * SECOND);
+        assert_eq!(registrar.poll_timeout(), Some(Instant::ORIGIN));
+        registrar.handle_timeout(Instant::ORIGIN);
+        registrar.handle_registered(Instant::ORIGIN, 100 * SECOND);
+        assert!(registrar.poll_timeout() > Some(Instant::ORIGIN));
+    }
+
+    #[test]
+    fn figures_at_their_ends_do_no_harm() {
+        let mut registrar = registering();
+        registrar.handle_registered(Instant::MAX, Duration::MAX);
+        assert_eq!(registrar.poll_timeout(), Some(Instant::MAX));
+        registrar.handle_lost(Instant::MAX, Some(Duration::MAX));
+        registrar.handle_timeout(Instant::MAX);
+        registrar.settings.retry_min = Duration::MAX;
+        registrar.handle_failed(Instant::ORIGIN);
+        assert_eq!(registrar.poll_timeout(), Some(Instant::MAX));
     }
 }

@@ -27,10 +27,8 @@ impl Endpoint for Relay {
     fn handle_input(&mut self, now: Instant, input: Input<'_>) -> usize {
         self.advance(now);
         match input {
-            Input::Timeout => {
-                self.registry.handle_timeout(self.now);
-                self.notifier.handle_timeout(self.now);
-            }
+            // What is due is done by the next poll, whatever told the time.
+            Input::Timeout => {}
             Input::Received { conn, bytes } => return self.handle_received(conn, bytes),
             Input::Introduced { conn, peer, secure } => {
                 if let Some(conn) = self.live(conn) {

@@ -33,7 +33,7 @@ pub use stats::{Stats, Tally};
 use crate::collections::{Pool, ReadyList, Slab, Wheel};
 use crate::notify::{self, Notifier, NotifyError, NotifyOptions, Target};
 use crate::registration::{ClientRecord, Registry};
-use crate::{ClientId, ConnId, Incarnation, Instant, Key, NotificationId, Random, http};
+use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
 
 /// The sans-IO relay. [The crate's front page](crate) shows how to drive it.
@@ -215,6 +215,9 @@ impl Relay {
             self.stats.time_went_back += 1;
         }
         self.now = self.now.max(now);
+        // What is left of a lifetime goes over the wire: all go by one time.
+        self.registry.handle_timeout(self.now);
+        self.notifier.handle_timeout(self.now);
     }
 
     /// Every connection is to be visited once from now on.

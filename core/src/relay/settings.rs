@@ -8,6 +8,9 @@ use crate::notify::NotifierLimits;
 use crate::registration::{RegistryLimits, RegistrySettings};
 use crate::wire::proof::MasterKey;
 
+/// Events that may wait at all; [`Limits::events_max`] is cut down to it.
+const EVENTS_CAP: usize = 65_536;
+
 /// The figures of a relay.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -81,6 +84,7 @@ impl Limits {
         let payload = self.notifier.payload_bytes_max.saturating_mul(3);
         let inbox = payload.saturating_add(2_048);
         self.http.response_bytes_max = self.http.response_bytes_max.max(inbox);
+        self.events_max = self.events_max.clamp(1, EVENTS_CAP);
         self
     }
 }

@@ -174,7 +174,9 @@ impl Server {
         if !self.is_file_moving() {
             let timeouts = self.settings.timeouts();
             let rate = timeouts.response_bytes_per_second_min;
-            let time = timeouts.response + allowance(self.out.handed(), rate);
+            let time = timeouts
+                .response
+                .saturating_add(allowance(self.out.handed(), rate));
             self.write.arm(now + time);
         }
     }

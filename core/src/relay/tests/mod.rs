@@ -206,9 +206,10 @@ impl Peer {
     }
 
     fn inbox(&mut self, rig: &mut Rig<Relay>, after: Option<NotificationId>) -> Response {
-        let target = after.map_or("/v1/inbox".into(), |id| {
-            alloc::format!("/v1/inbox?after={id}")
-        });
+        let target = match after {
+            Some(id) => alloc::format!("/v1/inbox?after={id}"),
+            None => "/v1/inbox".into(),
+        };
         let bytes = self.request("GET", &target, b"", "");
         ask(rig, &bytes)
     }

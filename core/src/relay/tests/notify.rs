@@ -51,7 +51,7 @@ fn one_client_is_told_and_nobody_else() {
 #[test]
 fn all_are_told_also_while_reads_are_served() {
     let (mut rig, peers) = connected(50);
-    let unconnected = register(&mut rig);
+    register(&mut rig);
     let now = rig.now;
     let id = rig
         .endpoint
@@ -76,7 +76,6 @@ fn all_are_told_also_while_reads_are_served() {
     }
     let status = rig.endpoint.notification(id).unwrap();
     assert_eq!((status.targets, status.sent), (51, 50));
-    drop(unconnected);
 }
 
 #[test]
@@ -271,74 +270,94 @@ fn a_registration_tells_behind_what_the_client_begins() {
     assert_eq!(answer.json()["notified"], before.to_string());
 }
 
-#[test]
-fn limits_are_values() {
+/// A relay with room for little, and what it says to a notification of so
+/// many bytes, such a lifetime and reply window.
+fn bounded() -> Rig<Relay> {
     let mut limits = Limits::default();
     limits.notifier.notifications_max = 5;
     limits.notifier.notifications_per_client_max = 2;
     limits.notifier.payload_bytes_max = 100;
     limits.notifier.bytes_max = 250;
-    let mut rig = relay_with(settings(), limits);
-    let (one, two) = (register(&mut rig).id, register(&mut rig).id);
-    let now = rig.now;
-    let mut notify = |to, len: usize, lifetime: Duration, reply_window: Duration| {
-        let options = NotifyOptions {
-            lifetime,
-            reply_window,
-        };
-        rig.endpoint
-            .notify(now, to, &alloc::vec![0; len], options)
-            .map(|_| ())
+    relay_with(settings(), limits)
+}
+
+fn attempt(
+    rig: &mut Rig<Relay>,
+    to: To,
+    len: usize,
+    lifetime: Duration,
+    reply_window: Duration,
+) -> Result<(), NotifyError> {
+    let options = NotifyOptions {
+        lifetime,
+        reply_window,
     };
-    let (second, day) = (Duration::from_secs(1), Duration::from_secs(86_400));
+    let now = rig.now;
+    let payload = alloc::vec![0; len];
+    rig.endpoint.notify(now, to, &payload, options).map(|_| ())
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn what_can_not_be_said_is_the_callers_error() {
+    let mut rig = bounded();
     let none = Duration::ZERO;
     let unknown = To::Client(ClientId([0; 16]));
-    assert_eq!(
-        notify(unknown, 1, second, none),
-        Err(NotifyError::UnknownClient)
-    );
+    let answer = attempt(&mut rig, unknown, 1, SECOND, none);
+    assert_eq!(answer, Err(NotifyError::UnknownClient));
+    let answer = attempt(&mut rig, To::All, 101, SECOND, none);
     let bytes_max = 100;
-    assert_eq!(
-        notify(To::All, 101, second, none),
-        Err(NotifyError::PayloadTooLong { bytes_max })
-    );
-    let lifetime_max = day;
-    for lifetime in [
-        none,
-        second - Duration::from_micros(1),
-        day + second,
-        Duration::MAX,
-    ] {
+    assert_eq!(answer, Err(NotifyError::PayloadTooLong { bytes_max }));
+    let short = SECOND - Duration::from_micros(1);
+    for lifetime in [none, short, DAY + SECOND, Duration::MAX] {
+        let lifetime_max = DAY;
+        let answer = attempt(&mut rig, To::All, 1, lifetime, none);
         let bounds = Err(NotifyError::Lifetime { lifetime_max });
-        assert_eq!(notify(To::All, 1, lifetime, none), bounds, "{lifetime:?}");
+        assert_eq!(answer, bounds, "{lifetime:?}");
     }
-    assert_eq!(
-        notify(To::All, 1, second, 2 * second),
-        Err(NotifyError::ReplyWindow)
-    );
-    assert_eq!(notify(To::Client(one), 100, second, second), Ok(()));
-    assert_eq!(notify(To::Client(one), 1, day, none), Ok(()));
-    assert_eq!(
-        notify(To::Client(one), 1, second, none),
-        Err(NotifyError::ClientFull)
-    );
-    assert_eq!(notify(To::Client(two), 100, second, none), Ok(()));
-    assert_eq!(
-        notify(To::All, 50, second, none),
-        Err(NotifyError::Full),
-        "251 bytes"
-    );
-    assert_eq!(notify(To::All, 49, second, none), Ok(()));
-    assert_eq!(notify(To::All, 0, second, none), Ok(()));
-    assert_eq!(
-        notify(To::All, 0, second, none),
-        Err(NotifyError::Full),
-        "five live"
-    );
-    rig.wait(second);
+    let answer = attempt(&mut rig, To::All, 1, SECOND, 2 * SECOND);
+    assert_eq!(answer, Err(NotifyError::ReplyWindow));
+    assert_eq!(count(&rig, |stats| stats.notifications), 0);
+}
+
+#[test]
+fn limits_are_values() {
+    let mut rig = bounded();
+    let one = To::Client(register(&mut rig).id);
+    let two = To::Client(register(&mut rig).id);
+    for (to, len, lifetime, answer) in [
+        (one, 100, SECOND, Ok(())),
+        (one, 1, DAY, Ok(())),
+        (one, 1, SECOND, Err(NotifyError::ClientFull)),
+        (two, 100, SECOND, Ok(())),
+        // 251 bytes
+        (To::All, 50, SECOND, Err(NotifyError::Full)),
+        (To::All, 49, SECOND, Ok(())),
+        (To::All, 0, SECOND, Ok(())),
+        // five live
+        (To::All, 0, SECOND, Err(NotifyError::Full)),
+    ] {
+        let said = attempt(&mut rig, to, len, lifetime, Duration::ZERO);
+        assert_eq!(said, answer, "{to:?} {len}");
+    }
+    rig.wait(SECOND);
     let stats = rig.endpoint.stats();
-    assert_eq!(
-        (stats.notifications_alive, stats.notification_bytes),
-        (1, 1)
-    );
+    let kept = (stats.notifications_alive, stats.notification_bytes);
+    assert_eq!(kept, (1, 1));
+}
+
+#[test]
+fn what_is_left_of_its_lifetime_is_that_of_the_moment() {
+    let (mut rig, mut peers) = connected(1);
+    let (peer, conn) = &mut peers[0];
+    rig.closed(*conn, CloseReason::Reset);
+    notify(&mut rig, To::Client(peer.id), b"x");
+    // No timeout tells the time, only what comes next.
+    rig.now = rig.now + Duration::from_secs(20);
+    let conn = peer.connect_to(&mut rig, "/v1/connect?after=0000000300000000");
+    let bytes = rig.written(conn);
+    let lifetime = &bytes[22 + HEADER_BYTES + 8..][..4];
+    assert_eq!(lifetime, 40_u32.to_be_bytes());
 }

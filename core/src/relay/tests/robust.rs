@@ -120,16 +120,33 @@ fn figures_at_their_ends_do_no_harm() {
         settings.registry.missed_periods_max = missed;
         settings.line_stall = figure;
         settings.return_window = figure;
+        for timeout in [
+            &mut settings.http.head,
+            &mut settings.http.idle,
+            &mut settings.http.body_grace,
+            &mut settings.http.response,
+            &mut settings.http.linger,
+        ] {
+            *timeout = figure;
+        }
         let mut rig = relay_with(settings, Limits::default());
         let mut peer = register(&mut rig);
         let conn = peer.connect(&mut rig);
         rig.wire(conn).blocks = true;
+        let slow = rig.accept(LOOPBACK);
+        rig.wire(slow).blocks = true;
+        rig.feed(slow, &head("GET", "/v1/inbox", "", b"", ""));
         let now = rig.now;
         rig.endpoint.drain(now);
         rig.wait(Duration::from_secs(5));
         rig.closed(conn, CloseReason::Reset);
         rig.wait(Duration::from_secs(5));
     }
+    let endless = Limits {
+        events_max: usize::MAX,
+        ..Limits::default()
+    };
+    register(&mut relay_with(settings(), endless));
     let none = Limits {
         connections_max: 0,
         requests_max: 0,
@@ -145,4 +162,28 @@ fn figures_at_their_ends_do_no_harm() {
         Err(AcceptError::Full)
     );
     rig.poll();
+}
+
+#[test]
+fn without_room_for_events_frames_are_taken_one_by_one() {
+    let limits = Limits {
+        events_max: 0,
+        ..Limits::default()
+    };
+    let mut rig = relay_with(settings(), limits);
+    let mut peer = register(&mut rig);
+    let conn = peer.connect(&mut rig);
+    let now = rig.now;
+    let options = crate::notify::NotifyOptions::default();
+    let ids: Vec<_> = (0..5)
+        .map(|_| {
+            rig.endpoint
+                .notify(now, crate::relay::To::All, b"x", options)
+        })
+        .map(Result::unwrap)
+        .collect();
+    let bytes: Vec<u8> = ids.iter().flat_map(|id| reply_frame(*id, b"y")).collect();
+    rig.feed(conn, &bytes);
+    assert!(rig.wire(conn).held.is_empty());
+    assert_eq!(count(&rig, |stats| stats.replies), 5);
 }

@@ -1,0 +1,195 @@
+//! The persistent connection, seen from the client.
+
+use super::*;
+use crate::wire::message::{Bye, ByeReason, Ping};
+use crate::{Close, wire};
+
+/// A client whose upgrade was asked for, and the connection.
+fn upgrading() -> (Rig<Client>, ConnId) {
+    let mut rig = registered(client(), true);
+    let conn = connected(&mut rig);
+    rig.written(conn);
+    (rig, conn)
+}
+
+fn bye(reason: ByeReason, retry_after_ms: u32) -> Vec<u8> {
+    frame(ToClient::Bye(Bye {
+        reason,
+        retry_after_ms,
+    }))
+}
+
+const LINE: &str = "persistent connection";
+
+#[test]
+fn p2_a_refused_one_is_tried_every_three_minutes_four_in_all() {
+    for status in [403, 409, 503, 200] {
+        let (mut rig, mut conn) = upgrading();
+        for attempt in 1..=4 {
+            respond(&mut rig, conn, status, b"no");
+            let why = Failure::Status(status);
+            assert_eq!(rig.told(), [failed(LINE, why)], "{attempt}");
+            if attempt < 4 {
+                assert_eq!(until_connect(&mut rig), 180 * SECOND);
+                conn = connected(&mut rig);
+                assert!(request(&mut rig, conn).starts_with("GET /v1/connect"));
+            }
+        }
+        // Now it is the inbox that brings what was said.
+        assert_eq!(until_connect(&mut rig), (900 - 540) * SECOND);
+        let conn = connected(&mut rig);
+        assert!(request(&mut rig, conn).starts_with("GET /v1/inbox"));
+    }
+}
+
+#[test]
+fn one_refused_with_401_leads_to_a_registration() {
+    let (mut rig, conn) = upgrading();
+    respond(&mut rig, conn, 401, b"");
+    assert!(until_connect(&mut rig) <= 30 * SECOND);
+    let conn = connected(&mut rig);
+    assert!(request(&mut rig, conn).starts_with("POST /v1/register "));
+}
+
+#[test]
+fn a_first_frame_that_is_missing_or_another_ends_it() {
+    let (mut rig, conn) = upgrading();
+    rig.feed(conn, SWITCHING);
+    rig.wait(10 * SECOND);
+    assert_eq!(rig.told(), [failed(LINE, Failure::TimedOut)]);
+    assert_eq!(rig.wire(conn).closed, Some(Close::Abort));
+
+    let newer = frame(ToClient::Hello(Hello {
+        version: VERSION + 1,
+        incarnation: Incarnation(3),
+        body_bytes_max: 1,
+    }));
+    for (bytes, why) in [
+        (notification(1), "the first frame is no hello"),
+        (newer, "another version"),
+        (b"garbage that is long enough".into(), "frame_reserved"),
+    ] {
+        let (mut rig, conn) = upgrading();
+        rig.feed(conn, SWITCHING);
+        rig.feed_split(conn, &bytes);
+        assert_eq!(rig.told(), [failed(LINE, Failure::Protocol(why))]);
+        assert_eq!(said(&mut rig, conn), [Said::Bye("protocol error")]);
+        assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
+        assert!(!rig.endpoint.is_connected());
+    }
+}
+
+#[test]
+fn the_first_frame_may_come_with_the_101() {
+    let (mut rig, conn) = upgrading();
+    let mut bytes: Vec<u8> = SWITCHING.into();
+    bytes.extend(hello(3, 65_600));
+    bytes.extend(notification(1));
+    rig.feed(conn, &bytes);
+    let told = rig.told();
+    assert!(
+        matches!(told[..], [Event::Connected, Event::Notification { .. }]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn p9_a_relay_that_breaks_the_rules_is_left_and_nothing_more_is_taken() {
+    let reply = ToRelay::Reply(wire::message::Reply {
+        notification: nth(1),
+        payload: b"x",
+    });
+    let mut wrong = alloc::vec![0; reply.encoded_len()];
+    reply.encode(&mut wrong).unwrap();
+    let (mut rig, conn) = with_line(Limits::default());
+    rig.closes = false;
+    rig.wire(conn).blocks = true;
+    rig.feed(conn, &frame(ToClient::Ping(Ping { nonce: 1 })));
+    rig.feed(conn, &wrong);
+    rig.feed(conn, &notification(1));
+    let why = Failure::Protocol("message_direction");
+    assert_eq!(rig.told(), [Event::Disconnected { why }]);
+    rig.writable(conn);
+    assert_eq!(
+        said(&mut rig, conn),
+        [Said::Pong(1), Said::Bye("protocol error")]
+    );
+    assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
+}
+
+#[test]
+fn a_goodbye_with_a_window_is_answered_by_a_registration_within_it() {
+    for (window, longest) in [
+        (5_000, 5 * SECOND),
+        (0, 30 * SECOND),
+        (u32::MAX, 7 * 3_600 * SECOND),
+    ] {
+        let (mut rig, conn) = with_line(Limits::default());
+        rig.feed(conn, &bye(ByeReason::ShuttingDown, window));
+        let why = Failure::Bye("shutting down");
+        assert_eq!(rig.told(), [Event::Disconnected { why }]);
+        assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
+        let mut waited = until_connect(&mut rig);
+        let mut conn = connected(&mut rig);
+        while !request(&mut rig, conn).starts_with("POST /v1/register ") {
+            respond(&mut rig, conn, 200, &inbox(&[], false));
+            waited += until_connect(&mut rig);
+            conn = connected(&mut rig);
+        }
+        assert!(waited <= longest, "{waited:?} of {longest:?}");
+    }
+}
+
+#[test]
+fn another_run_of_the_relay_is_registered_with() {
+    let (mut rig, conn) = with_line(Limits::default());
+    rig.feed(conn, &hello(4, 65_600));
+    let waited = until_connect(&mut rig);
+    assert!(waited <= 30 * SECOND, "{waited:?}");
+    let control = connected(&mut rig);
+    assert!(request(&mut rig, control).starts_with("POST /v1/register "));
+    let mut later = answer(false, true);
+    later.incarnation = 4;
+    later.notified = Some(NotificationId::new(Incarnation(4), 7));
+    respond(&mut rig, control, 200, &text(&later));
+    rig.closed(conn, CloseReason::Reset);
+    // What was said to others before it registered is not asked for.
+    let mut asked = String::new();
+    while !asked.starts_with("GET /v1/connect?after=0000000400000007 ") {
+        until_connect(&mut rig);
+        let conn = connected(&mut rig);
+        asked = request(&mut rig, conn);
+        if asked.starts_with("POST /v1/register ") {
+            respond(&mut rig, conn, 200, &text(&later));
+        }
+    }
+}
+
+#[test]
+fn a_relay_that_takes_nothing_is_left() {
+    let (mut rig, conn) = with_line(Limits::default());
+    rig.wire(conn).blocks = true;
+    rig.feed(conn, &frame(ToClient::Ping(Ping { nonce: 1 })));
+    rig.wait(30 * SECOND);
+    let why = Failure::TimedOut;
+    assert_eq!(rig.told().first(), Some(&Event::Disconnected { why }));
+    assert_eq!(rig.wire(conn).closed, Some(Close::Abort));
+}
+
+#[test]
+fn a_verdict_of_no_ends_it_with_a_goodbye() {
+    let (mut rig, conn) = with_line(Limits::default());
+    rig.feed(conn, &notification(1));
+    let (handle, id) = notified(&mut rig)[0];
+    reply(&mut rig, handle, b"pong");
+    assert_eq!(said(&mut rig, conn), [Said::Reply(id, 4)]);
+    rig.wait(7 * 3_600 * SECOND);
+    disk(&mut rig);
+    let control = connected(&mut rig);
+    rig.written(control);
+    respond(&mut rig, control, 200, &text(&answer(false, false)));
+    let why = Failure::Left;
+    assert!(rig.told().contains(&Event::Disconnected { why }));
+    assert_eq!(said(&mut rig, conn), [Said::Bye("refused")]);
+    assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
+}
