@@ -298,6 +298,7 @@ impl Nats {
             process,
             address,
             publisher: None,
+            _folder: folder,
         })
     }
 

@@ -35,26 +35,36 @@ impl Subscribers {
     /// Reads until so many bytes have come on all sockets together.
     pub(crate) fn wait_for(&mut self, bytes: u64) {
         let deadline = super::deadline();
-        let mut events = Vec::with_capacity(1_024);
-        let mut buffer = [0; 65_536];
         let mut came = 0;
         while came < bytes {
-            assert!(
-                std::time::Instant::now() < deadline,
-                "{came} of {bytes} bytes came"
-            );
-            events.clear();
-            let second = rustix::event::Timespec {
-                tv_sec: 1,
-                tv_nsec: 0,
-            };
-            let spare = rustix::buffer::spare_capacity(&mut events);
-            epoll::wait(&self.poll, spare, Some(&second)).expect("epoll");
-            for event in &events {
-                let socket = &self.sockets[event.data.u64() as usize];
-                came += std::io::Read::read(&mut &*socket, &mut buffer).unwrap_or(0) as u64;
-            }
+            assert!(Instant::now() < deadline, "{came} of {bytes} bytes came");
+            came += self.read();
         }
         assert_eq!(came, bytes, "more came than was sent");
+    }
+
+    /// Reads for so long what comes unasked.
+    pub(crate) fn drop_what_comes(&mut self, span: Duration) {
+        let deadline = Instant::now() + span;
+        while Instant::now() < deadline {
+            self.read();
+        }
+    }
+
+    /// Reads what is there, or waits up to a second; returns how many bytes.
+    fn read(&mut self) -> u64 {
+        let mut events = Vec::with_capacity(1_024);
+        let mut buffer = [0; 65_536];
+        let second = rustix::event::Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        };
+        let spare = rustix::buffer::spare_capacity(&mut events);
+        epoll::wait(&self.poll, spare, Some(&second)).expect("epoll");
+        let read = |event: &epoll::Event| {
+            let mut socket = &self.sockets[event.data.u64() as usize];
+            socket.read(&mut buffer).unwrap_or(0) as u64
+        };
+        events.iter().map(read).sum()
     }
 }
