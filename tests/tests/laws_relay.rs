@@ -27,9 +27,11 @@ struct RelayCase {
 }
 
 fn limits() -> relay::Limits {
-    let mut limits = relay::Limits::default();
-    limits.connections_max = 12;
-    limits.requests_max = 3;
+    let mut limits = relay::Limits {
+        connections_max: 12,
+        requests_max: 3,
+        ..relay::Limits::default()
+    };
     limits.registry.clients_max = 5;
     limits.notifier.notifications_max = 8;
     limits.notifier.notifications_per_client_max = 4;

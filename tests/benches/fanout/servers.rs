@@ -75,7 +75,9 @@ fn connect_from(place: usize, to: SocketAddr) -> TcpStream {
     let socket = socket.expect("a socket");
     rustix::net::bind(&socket, &SocketAddr::new(IpAddr::V4(source), 0)).expect("an address");
     rustix::net::connect(&socket, &to).expect("a connection");
-    TcpStream::from(socket)
+    let socket = TcpStream::from(socket);
+    socket.set_nodelay(true).expect("a socket");
+    socket
 }
 
 /// The daemon, with its clients registered and connected as the protocol has
@@ -265,14 +267,21 @@ pub(crate) struct Nats {
     process: Process,
     address: SocketAddr,
     publisher: Option<TcpStream>,
+    _folder: tempfile::TempDir,
 }
 
 impl Nats {
     /// `None` where it is not installed.
     pub(crate) fn start() -> Option<Self> {
         let address = super::free_address();
+        // It pings its clients, who do not answer here, as seldom as it can.
+        let folder = tempfile::tempdir().expect("a folder");
+        let configuration = folder.path().join("nats.conf");
+        let text = format!("listen: \"{address}\"\nping_interval: \"1h\"\n");
+        std::fs::write(&configuration, text).expect("a file");
         let child = Command::new("nats-server")
-            .args(["--addr", "127.0.0.1", "--port", &address.port().to_string()])
+            .arg("--config")
+            .arg(&configuration)
             .stderr(Stdio::null())
             .spawn()
             .ok()?;
@@ -319,6 +328,8 @@ impl Server for Nats {
             subscribers.push(socket);
         }
         self.publisher = Some(self.open(count));
+        // Its first ping, to measure the way, comes soon after each connect.
+        subscribers.drop_what_comes(std::time::Duration::from_secs(4));
     }
 
     fn publish(&mut self) {

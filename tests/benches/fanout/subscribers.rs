@@ -1,7 +1,9 @@
 //! The other ends of the connections: they read and drop.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use rustix::event::epoll;
 

@@ -209,6 +209,44 @@ pub struct Essence {
     pub events: Vec<String>,
 }
 
+impl Essence {
+    /// Where another one differs first, in words.
+    pub fn difference(&self, other: &Self) -> Option<String> {
+        differs("stream", &self.streams, &other.streams)
+            .or_else(|| differs("file", &self.files, &other.files))
+            .or_else(|| {
+                let (own, other) = (&self.events, &other.events);
+                let all = 0..own.len().max(other.len());
+                let place = all.into_iter().find(|&at| own.get(at) != other.get(at))?;
+                let (was, is) = (own.get(place), other.get(place));
+                Some(format!("event {place} is {is:?}, but was {was:?}"))
+            })
+    }
+}
+
+fn differs(
+    kind: &str,
+    own: &BTreeMap<u64, Vec<u8>>,
+    other: &BTreeMap<u64, Vec<u8>>,
+) -> Option<String> {
+    let numbers: BTreeSet<&u64> = own.keys().chain(other.keys()).collect();
+    let number = numbers
+        .into_iter()
+        .find(|&number| own.get(number) != other.get(number))?;
+    let (was, is) = (own.get(number), other.get(number));
+    let (was, is) = (
+        was.map_or(&[][..], Vec::as_slice),
+        is.map_or(&[][..], Vec::as_slice),
+    );
+    let place = was.iter().zip(is).take_while(|(was, is)| was == is).count();
+    let from = place.saturating_sub(40);
+    Some(format!(
+        "{kind} {number} differs at byte {place}: it is \"{}\", but was \"{}\"",
+        is[from..is.len().min(place + 80)].escape_ascii(),
+        was[from..was.len().min(place + 80)].escape_ascii(),
+    ))
+}
+
 /// The first place where two traces differ, in words.
 pub(super) fn first_difference(left: &Log, right: &Log) -> Option<String> {
     let (left, right) = (left.entries(), right.entries());

@@ -16,9 +16,15 @@
 //! [`assert_lawful`] is the whole test of a machine:
 //!
 //! ```
+//! use tautline_tests::counting::Counting;
 //! use tautline_tests::laws::{self, toy};
 //!
-//! laws::assert_lawful::<toy::Toy>(0..4);
+//! #[global_allocator]
+//! static ALLOCATOR: Counting = Counting;
+//!
+//! fn main() {
+//!     laws::assert_lawful::<toy::Toy>(0..4);
+//! }
 //! ```
 //!
 //! The optional hooks decide how much of a law is tested: without
@@ -233,8 +239,8 @@ impl fmt::Display for Broken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} broke {} at step {} of seed {}: {}",
-            self.subject, self.law, self.step, self.seed, self.what
+            "{} broke {} at step {} of seed {} (LAW_SEED={} replays it): {}",
+            self.subject, self.law, self.step, self.seed, self.seed, self.what
         )
     }
 }

@@ -107,8 +107,11 @@ impl World {
         } else {
             self.write_link(link, side, bytes)
         };
-        let what = format_args!("write {conn:?}: {}, {written} written", Brief(bytes));
-        self.trace.note(self.now, &self.nodes[node.0].name, what);
+        let brief = Brief(bytes);
+        self.note(
+            node,
+            format_args!("write {conn:?}: {brief}, {written} written"),
+        );
         if written < bytes.len() {
             let state = self.live(node, conn);
             state.out.push_back(Out::Bytes(bytes[written..].to_vec()));

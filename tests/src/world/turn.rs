@@ -293,8 +293,11 @@ impl World {
             let bytes = &held;
             let taken = running.tell(now, Input::Received { conn, bytes });
             assert!(taken <= held.len(), "contract: more taken than offered");
-            let what = format_args!("{conn:?} received {}, {taken} taken", Brief(&held));
-            self.trace.note(now, &self.nodes[node.0].name, what);
+            let brief = Brief(&held);
+            self.note(
+                node,
+                format_args!("{conn:?} received {brief}, {taken} taken"),
+            );
             held.drain(..taken);
         }
         let Some(state) = self.nodes[node.0].conn(conn) else {
