@@ -98,11 +98,9 @@ fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
 
 pub(super) fn refused(why: Refusal) -> Answer {
     match why {
-        Refusal::Malformed => Answer::Problem(
-            400,
-            "malformed",
-            "The body is no registration; see docs/protocol.md.",
-        ),
+        Refusal::Malformed => {
+            Answer::Problem(400, "malformed", "The body is no registration as JSON.")
+        }
         Refusal::Protocol => Answer::Problem(
             400,
             "protocol",

@@ -74,8 +74,8 @@ pub struct Pong {
 pub struct Bye {
     /// Why.
     pub reason: ByeReason,
-    /// When to come back, in milliseconds from now, at the earliest; 0 leaves
-    /// it to the other end.
+    /// The window to come back in, at a random moment of it, in milliseconds
+    /// from now; 0 leaves it to the other end.
     pub retry_after_ms: u32,
 }
 
