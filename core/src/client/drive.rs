@@ -248,8 +248,10 @@ impl Client {
         self.stopped_if_last();
     }
 
-    fn stopped_if_last(&mut self) {
-        if self.stopping && self.conns.is_empty() {
+    /// Connections end one by one, and the stop itself may end the last.
+    pub(super) fn stopped_if_last(&mut self) {
+        let last = self.stopping && self.conns.is_empty();
+        if last && !core::mem::replace(&mut self.stopped, true) {
             self.events.push_back(Event::Stopped);
         }
     }

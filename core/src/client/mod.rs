@@ -66,6 +66,8 @@ pub struct Client {
     /// Something was done since the machines were last asked.
     stirred: bool,
     stopping: bool,
+    /// The application was told that the last connection is gone.
+    stopped: bool,
 }
 
 /// What a registration left behind.
@@ -130,6 +132,7 @@ impl Client {
             time_went_back: 0,
             stirred: false,
             stopping: false,
+            stopped: false,
             settings,
             limits,
         }
@@ -201,6 +204,9 @@ impl Client {
         self.registrar.handle_stop();
         self.pcc.handle_denied();
         self.asking.forget();
+        // What waits for the disk leads nowhere any more.
+        self.admitted = None;
+        self.numbering = false;
         if let Some(Conn {
             stage: Stage::Line(line),
             ..
@@ -213,9 +219,7 @@ impl Client {
         if let Some(control) = self.control {
             self.end(control, Close::Abort);
         }
-        if self.conns.is_empty() {
-            self.events.push_back(Event::Stopped);
-        }
+        self.stopped_if_last();
     }
 
     /// Inputs whose time lay before an earlier one's.
