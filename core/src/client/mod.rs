@@ -13,6 +13,8 @@
 mod asking;
 mod drive;
 mod event;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 mod identity;
 mod line;
 mod settings;

@@ -13,6 +13,8 @@
 mod connection;
 mod drive;
 mod event;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 mod line;
 mod protocol;
 mod requests;
