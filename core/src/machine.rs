@@ -70,3 +70,6 @@ pub enum AcceptError {
     #[error("the endpoint does not listen")]
     NotListening,
 }
+
+#[cfg(test)]
+pub(crate) mod rig;

@@ -1,1 +1,24 @@
-//! tests
+//! What tests the machines of tautline: no promise of an interface is kept.
+//!
+//! - [`laws`] puts any machine through the eight laws of the contract;
+//! - [`world`] runs endpoints on a seeded network and seeded storage in
+//!   virtual time;
+//! - [`counting`] is an allocator that counts;
+//! - [`tables`] compares a transition table with the one that is checked in;
+//! - [`tidy`] lints the repository;
+//! - [`binaries`] builds the programs that tests and benchmarks start.
+//!
+//! The scenarios are in `tests/tests/`, one in a file.
+
+#![deny(unsafe_code)]
+
+pub mod binaries;
+pub mod counting;
+pub mod dice;
+pub mod laws;
+pub mod tables;
+pub mod tidy;
+pub mod world;
+
+pub use binaries::binary;
+pub use dice::Dice;

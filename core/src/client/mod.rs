@@ -7,12 +7,14 @@
 //! connection, or out of the inbox.
 //!
 //! Where to look: the door in and the door out in `drive.rs`, what is asked of
-//! the relay in `asking.rs`, the persistent connection in `line.rs`, the file
-//! that holds the identity in `identity.rs`.
+//! the relay in `asking.rs`, the persistent connection in `line.rs` (what goes
+//! out) and `frames.rs` (what comes in), the file that holds the identity in
+//! `identity.rs`.
 
 mod asking;
 mod drive;
 mod event;
+mod frames;
 #[cfg(any(test, feature = "_test"))]
 pub mod fuzz;
 mod identity;

@@ -108,6 +108,16 @@ mod tests {
     }
 
     #[test]
+    fn the_place_to_start_from_hides_nothing_behind_it() {
+        let mut bits = Bits::new();
+        bits.insert(8_192);
+        for from in [0, 63, 4_000, 4_095, 4_096, 8_191, 8_192] {
+            assert_eq!(bits.next_from(from), Some(8_192), "{from}");
+        }
+        assert_eq!(bits.next_from(8_193), None);
+    }
+
+    #[test]
     fn removing_what_is_not_there_changes_nothing() {
         let mut bits = Bits::new();
         bits.remove(5);

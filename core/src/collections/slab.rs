@@ -185,7 +185,7 @@ impl<T> Slab<T> {
     /// let mut seen = String::new();
     /// while let Some(key) = slab.next_from(cursor) {
     ///     cursor = key.index() + 1;
-    ///     seen.push(slab[key]);
+    ///     seen.extend(slab.get(key));
     ///     slab.remove(keys[1]);
     /// }
     /// assert_eq!(seen, "ac");
@@ -229,22 +229,6 @@ impl<T> Slab<T> {
         }
         self.live.insert(key.index());
         self.len += 1;
-    }
-}
-
-/// For a key that is known to be live.
-///
-/// # Panics
-/// If the entry was removed. Keys that come from outside go to
-/// [`Slab::get`].
-impl<T> core::ops::Index<Key> for Slab<T> {
-    type Output = T;
-
-    fn index(&self, key: Key) -> &T {
-        match self.get(key) {
-            Some(value) => value,
-            None => panic!("no entry {key:?}"),
-        }
     }
 }
 
@@ -343,14 +327,5 @@ mod tests {
             assert_eq!(slab.remove(Key::new(index, 0)), None);
             assert_eq!(slab.next_from(index as usize), None);
         }
-    }
-
-    #[test]
-    #[should_panic(expected = "no entry 0v0")]
-    fn indexing_with_an_old_key_is_a_defect() {
-        let mut slab = Slab::new(1);
-        let key = slab.insert('a').unwrap();
-        slab.remove(key);
-        let _ = slab[key];
     }
 }

@@ -34,7 +34,9 @@ enum Taker {
 /// A body on its way in.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    framing: Chunked,
+    chunked: Chunked,
+    /// What the body, or its chunk, has left.
+    left: u64,
     /// Bytes that may still come.
     budget: u64,
     ends: Ends,
@@ -51,14 +53,15 @@ impl Incoming {
     }
 
     pub(super) fn new(length: BodyLength, limits: &Limits) -> Self {
-        let (ends, framing) = match length {
-            BodyLength::None => (Ends::AtLength, Chunked::plain(0, limits)),
-            BodyLength::Known(bytes) => (Ends::AtLength, Chunked::plain(bytes, limits)),
-            BodyLength::Chunked => (Ends::InChunks, Chunked::new(limits)),
-            BodyLength::UntilClose => (Ends::WithConnection, Chunked::plain(u64::MAX, limits)),
+        let (ends, left) = match length {
+            BodyLength::None => (Ends::AtLength, 0),
+            BodyLength::Known(bytes) => (Ends::AtLength, bytes),
+            BodyLength::Chunked => (Ends::InChunks, 0),
+            BodyLength::UntilClose => (Ends::WithConnection, u64::MAX),
         };
         Self {
-            framing,
+            chunked: Chunked::new(limits),
+            left,
             budget: limits.body_bytes_max,
             ends,
             taker: Taker::Nobody,
@@ -89,6 +92,11 @@ impl Incoming {
     /// Whether the peer is waited for: someone takes what comes.
     pub(super) fn is_awaited(&self) -> bool {
         !self.done && !matches!(self.taker, Taker::Nobody | Taker::Dead)
+    }
+
+    /// Whether bytes that were not taken before are taken now, to be dropped.
+    pub(super) fn is_dropped(&self) -> bool {
+        self.taker == Taker::Dead || self.taker == Taker::Discard && !self.done
     }
 
     /// Chooses who takes it.
@@ -198,10 +206,10 @@ impl Incoming {
     }
 
     fn feed_framing(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
-        let taken = self.framing.framing(bytes)?;
-        match self.framing.at() {
+        let taken = self.chunked.framing(bytes, &mut self.left)?;
+        match self.chunked.at() {
             At::End => self.done = true,
-            At::Data(_) => self.check_budget()?,
+            At::Data => self.check_budget()?,
             At::Framing => {}
         }
         Ok(taken)
@@ -244,19 +252,25 @@ impl Incoming {
         Ok(())
     }
 
-    /// Bytes of data that come next, before the next framing or the end.
+    /// Bytes of data that come next. Within the line of a chunk's size, `left`
+    /// is what was read of the size.
     fn data_left(&self) -> u64 {
-        match self.framing.at() {
-            At::Data(left) => left,
-            At::Framing | At::End => 0,
+        if self.ends == Ends::InChunks && self.chunked.at() != At::Data {
+            0
+        } else {
+            self.left
         }
     }
 
     fn advance(&mut self, bytes: u64) {
         self.budget = self.budget.saturating_sub(bytes);
-        if self.ends != Ends::WithConnection {
-            self.framing.taken(bytes);
+        if self.ends == Ends::WithConnection {
+            return;
         }
-        self.done |= self.ends == Ends::AtLength && self.data_left() == 0;
+        self.left = self.left.saturating_sub(bytes);
+        if self.left == 0 {
+            self.chunked.data_ends();
+            self.done |= self.ends == Ends::AtLength;
+        }
     }
 }

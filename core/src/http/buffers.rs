@@ -30,11 +30,18 @@ pub(super) fn release(buf: &mut Vec<u8>, pool: &mut Pool) {
 pub(super) struct Outgoing {
     buf: Vec<u8>,
     sent: u32,
+    /// Bytes that the last write handed out.
+    handed: u32,
 }
 
 impl Outgoing {
     pub(super) fn is_empty(&self) -> bool {
         self.buf.is_empty()
+    }
+
+    /// Bytes that the last write handed out.
+    pub(super) fn handed(&self) -> u64 {
+        u64::from(self.handed)
     }
 
     /// Bytes that wait.
@@ -58,6 +65,7 @@ impl Outgoing {
         let waiting = self.buf.get(self.sent as usize..).unwrap_or_default();
         let len = waiting.len().min(target.len());
         target[..len].copy_from_slice(&waiting[..len]);
+        self.handed = len as u32;
         if len == waiting.len() {
             self.release(pool);
         } else {

@@ -45,17 +45,16 @@ enum State {
 pub(super) enum At {
     /// It wants more bytes of the framing.
     Framing,
-    /// So many bytes of data come next, more than 0.
-    Data(u64),
+    /// Data comes next, as much as the chunk has left.
+    Data,
     /// The body is over.
     End,
 }
 
-/// Reads the framing around the data of a chunked body.
+/// Reads the framing around the data of a chunked body. How much a chunk has
+/// left is kept by its caller, and is handed in as `left`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chunked {
-    /// The size being read, then what is left of the chunk.
-    left: u64,
     chunks_left: u32,
     extension_bytes_left: u16,
     trailer_bytes_left: u16,
@@ -66,7 +65,6 @@ pub(super) struct Chunked {
 impl Chunked {
     pub(super) fn new(limits: &Limits) -> Self {
         Self {
-            left: 0,
             chunks_left: limits.chunks_max,
             extension_bytes_left: limits.chunk_extension_bytes_max,
             trailer_bytes_left: limits.trailer_bytes_max,
@@ -75,53 +73,43 @@ impl Chunked {
         }
     }
 
-    /// Nothing but so many bytes of data: a body that is not chunked.
-    pub(super) fn plain(bytes: u64, limits: &Limits) -> Self {
-        let state = if bytes > 0 { State::Data } else { State::End };
-        Self {
-            left: bytes,
-            state,
-            ..Self::new(limits)
-        }
-    }
-
     /// Where it stands.
     pub(super) fn at(&self) -> At {
         match self.state {
-            State::Data => At::Data(self.left),
+            State::Data => At::Data,
             State::End => At::End,
             _ => At::Framing,
         }
     }
 
     /// Takes framing from the start of `bytes`; returns how many bytes it was.
-    pub(super) fn framing(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    /// `left` is 0, and is a chunk's size when data comes next.
+    pub(super) fn framing(&mut self, bytes: &[u8], left: &mut u64) -> Result<usize, Fault> {
         let mut taken = 0;
         for &byte in bytes {
             if self.at() != At::Framing {
                 break;
             }
-            self.step(byte)?;
+            self.step(byte, left)?;
             taken += 1;
         }
         Ok(taken)
     }
 
-    /// So many bytes of data were taken.
-    pub(super) fn taken(&mut self, bytes: u64) {
-        self.left = self.left.saturating_sub(bytes);
-        if self.state == State::Data && self.left == 0 {
+    /// The chunk has nothing left.
+    pub(super) fn data_ends(&mut self) {
+        if self.state == State::Data {
             self.state = State::DataCr;
         }
     }
 
-    fn step(&mut self, byte: u8) -> Result<(), Fault> {
+    fn step(&mut self, byte: u8, left: &mut u64) -> Result<(), Fault> {
         self.state = match self.state {
-            State::Size => return self.size(byte),
+            State::Size => return self.size(byte, left),
             State::SizeEnd | State::ExtensionStart | State::Extension => {
                 return self.extension(byte);
             }
-            State::SizeLf if byte == b'\n' => return self.size_ends(),
+            State::SizeLf if byte == b'\n' => return self.size_ends(*left),
             State::DataCr if byte == b'\r' => State::DataLf,
             State::DataLf if byte == b'\n' => {
                 self.digits = 0;
@@ -141,13 +129,13 @@ impl Chunked {
         Ok(())
     }
 
-    fn size(&mut self, byte: u8) -> Result<(), Fault> {
+    fn size(&mut self, byte: u8, left: &mut u64) -> Result<(), Fault> {
         if let Some(digit) = char::from(byte).to_digit(16) {
             if self.digits == SIZE_DIGITS_MAX {
                 return Err(Fault::malformed("A chunk size has too many digits."));
             }
             self.digits += 1;
-            self.left = self.left << 4 | u64::from(digit);
+            *left = *left << 4 | u64::from(digit);
             return Ok(());
         }
         if self.digits == 0 {
@@ -183,8 +171,8 @@ impl Chunked {
         Ok(())
     }
 
-    fn size_ends(&mut self) -> Result<(), Fault> {
-        if self.left == 0 {
+    fn size_ends(&mut self, left: u64) -> Result<(), Fault> {
+        if left == 0 {
             self.state = State::TrailerStart;
             return Ok(());
         }
@@ -222,16 +210,18 @@ mod tests {
 
     fn decode(bytes: &[u8], limits: &Limits) -> Result<(Vec<u8>, usize, At), Fault> {
         let mut decoder = Chunked::new(limits);
-        let mut data = Vec::new();
-        let mut taken = 0;
+        let (mut data, mut taken, mut left) = (Vec::new(), 0, 0);
         while taken < bytes.len() {
             match decoder.at() {
-                At::Framing => taken += decoder.framing(&bytes[taken..])?,
-                At::Data(left) => {
+                At::Framing => taken += decoder.framing(&bytes[taken..], &mut left)?,
+                At::Data => {
                     let n = (bytes.len() - taken).min(left as usize);
                     data.extend_from_slice(&bytes[taken..taken + n]);
-                    decoder.taken(n as u64);
                     taken += n;
+                    left -= n as u64;
+                    if left == 0 {
+                        decoder.data_ends();
+                    }
                 }
                 At::End => break,
             }
@@ -303,7 +293,7 @@ mod tests {
         }
         assert_eq!(
             decode(b"FFFFFFFFFFFFFFFF\r\n", &limits).map(|(_, _, at)| at),
-            Ok(At::Data(u64::MAX))
+            Ok(At::Data)
         );
     }
 

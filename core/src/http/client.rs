@@ -169,7 +169,6 @@ pub struct Client {
     out: Outgoing,
     /// Where the body goes, if it goes to a file.
     sink: Option<(FileId, u64)>,
-    handed: u32,
     pending: Pending,
     failure: ClientError,
     phase: Phase,
@@ -211,7 +210,6 @@ impl Client {
             body: Incoming::none(settings.limits()),
             out: Outgoing::default(),
             sink: None,
-            handed: 0,
             pending: Pending::NONE,
             failure: ClientError::Closed,
             phase: Phase::Ready,
@@ -320,9 +318,7 @@ impl Client {
         if !self.wants_write() {
             return 0;
         }
-        let len = self.out.write(buf, pool);
-        self.handed = u32::try_from(len).unwrap_or(u32::MAX);
-        len
+        self.out.write(buf, pool)
     }
 
     /// A write was cut short and the driver keeps its tail.
@@ -334,7 +330,7 @@ impl Client {
         let timeouts = self.settings.timeouts();
         let rate = timeouts.response_bytes_per_second_min;
         self.write
-            .arm(now + timeouts.response + allowance(u64::from(self.handed), rate));
+            .arm(now + timeouts.response + allowance(self.out.handed(), rate));
     }
 
     /// The tail is gone, the connection can be written to again.

@@ -23,6 +23,8 @@ pub(super) struct Head {
     /// Length of the text, 0 until it is complete.
     text_len: u16,
     fields: u16,
+    /// Heads that were complete.
+    count: u32,
 }
 
 /// What became of bytes that were offered.
@@ -38,6 +40,11 @@ impl Head {
     /// Whether nothing of a head has come but line ends.
     pub(super) fn is_blank(&self) -> bool {
         self.buf.iter().all(u8::is_ascii_whitespace)
+    }
+
+    /// How many heads were complete on this connection.
+    pub(super) fn count(&self) -> u32 {
+        self.count
     }
 
     pub(super) fn is_complete(&self) -> bool {
@@ -133,6 +140,7 @@ impl Head {
 
     fn complete(&mut self, taken: usize) -> Result<Gathered, Fault> {
         self.text_len = u16::try_from(self.buf.len()).map_err(|_| Fault::HEAD_TOO_LARGE)?;
+        self.count = self.count.saturating_add(1);
         Ok(Gathered::Complete(taken))
     }
 

@@ -6,7 +6,7 @@
 //! message (line ends, lengths, chunks, targets, hosts) is checked here.
 //!
 //! A connection shares its [`Settings`] with all others, and borrows its
-//! buffers from a [`Pool`](crate::collections::Pool) for as long as they have
+//! buffers from a [`Pool`] for as long as they have
 //! something in them.
 
 mod api;

@@ -28,7 +28,6 @@ pub(super) struct Meaning {
     pub(super) is_head: bool,
     pub(super) close: bool,
     pub(super) expects_continue: bool,
-    pub(super) offers_upgrade: bool,
 }
 
 /// Parses and checks a complete head.
@@ -53,7 +52,6 @@ pub(super) fn check(head: &mut Head, limits: &Limits) -> Result<Meaning, Fault> 
         is_head,
         close: fields.close || !is_11,
         expects_continue: fields.expects_continue && is_11 && body != BodyLength::None,
-        offers_upgrade: fields.upgrade && fields.upgrade_token && is_11,
     })
 }
 

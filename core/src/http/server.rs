@@ -16,7 +16,7 @@ use super::head::Head;
 use super::pace::Pace;
 use super::pending::Pending;
 use super::{Request, Settings};
-use crate::{Close, FileId, Instant};
+use crate::{Close, FileId, Instant, Key};
 
 /// What a [`Server`] wants done, or tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,10 +124,8 @@ pub struct Server {
     head: Head,
     body: Incoming,
     out: Outgoing,
-    transfer: Transfer,
-    requests: u32,
-    /// Bytes that the last `poll_write` handed out.
-    handed: u32,
+    leg: Leg,
+    route: Route,
     /// Of the response under way.
     status: u16,
     pending: Pending,
@@ -142,15 +140,13 @@ pub struct Server {
     blocked: bool,
     /// Bytes were offered and not taken.
     starved: bool,
-    /// The peer has ended its side.
-    ended: bool,
-    /// No request may follow the one in hand.
-    draining: bool,
+    /// No request follows the one in hand: this end drains, or the peer has
+    /// ended.
+    last: bool,
     /// Of the request in hand.
     is_http10: bool,
     is_head: bool,
     expects_continue: bool,
-    offers_upgrade: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,34 +177,41 @@ enum Reply {
     Done,
 }
 
-/// Bytes that do not pass through the buffers.
+/// Which way the rest of a body goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transfer {
-    None,
-    /// The body goes to a file, the next byte to this offset.
-    Take {
-        sink: FileId,
-        offset: u64,
-    },
-    /// The rest of the response comes from a file.
-    File {
-        file: FileId,
-        start: u64,
-        left: u64,
-        sent: bool,
-    },
-    /// The rest of the response comes from the application.
-    Stream(Stream),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stream {
-    /// So many bytes.
-    Known(u64),
+enum Route {
+    /// Through the buffers.
+    Buffers,
+    /// The request's body goes to a file.
+    Take,
+    /// The response's comes from a file, when the head was handed out.
+    File,
+    /// The driver moves the file.
+    Moving,
+    /// The response's comes from the application: as many bytes as are left.
+    Known,
     /// In chunks.
     Chunked,
     /// Until the connection ends.
     Raw,
+}
+
+/// What a [`Route`] needs to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leg {
+    file: FileId,
+    /// Where in the file the next byte is, or goes.
+    at: u64,
+    /// Bytes of the response to come.
+    left: u64,
+}
+
+impl Leg {
+    const NONE: Self = Self {
+        file: FileId::from_key(Key::new(0, 0)),
+        at: 0,
+        left: 0,
+    };
 }
 
 impl Server {
@@ -224,9 +227,8 @@ impl Server {
             head: Head::default(),
             body: Incoming::none(settings.limits()),
             out: Outgoing::default(),
-            transfer: Transfer::None,
-            requests: 0,
-            handed: 0,
+            leg: Leg::NONE,
+            route: Route::Buffers,
             status: 0,
             pending: Pending::NONE,
             refusal: Refusal::Silent,
@@ -236,12 +238,10 @@ impl Server {
             keep_alive: true,
             blocked: false,
             starved: false,
-            ended: false,
-            draining: false,
+            last: false,
             is_http10: false,
             is_head: false,
             expects_continue: false,
-            offers_upgrade: false,
         }
     }
 
@@ -260,9 +260,14 @@ impl Server {
             return Some(Effect::Request);
         }
         if pending.take(Pending::TAKE)
-            && let Transfer::Take { sink, offset } = self.transfer
+            && self.route == Route::Take
             && let Some(len) = self.body.next_take()
         {
+            let Leg {
+                file: sink,
+                at: offset,
+                ..
+            } = self.leg;
             return Some(Effect::Take { sink, offset, len });
         }
         for (waiting, effect) in [
@@ -278,13 +283,9 @@ impl Server {
                 return Some(effect);
             }
         }
-        if !self.blocked
-            && self.pending.take(Pending::SEND_FILE)
-            && let Transfer::File {
-                file, start, left, ..
-            } = self.transfer
-        {
-            let range = start..start.saturating_add(left);
+        if !self.blocked && self.pending.take(Pending::SEND_FILE) && self.route == Route::Moving {
+            let Leg { file, at, left } = self.leg;
+            let range = at..at.saturating_add(left);
             return Some(Effect::SendFile { file, range });
         }
         None
@@ -301,12 +302,6 @@ impl Server {
     /// Whether no byte of a request has come since the last one was over.
     pub fn is_idle(&self) -> bool {
         self.phase == Phase::Idle
-    }
-
-    /// Whether the peer has ended its side. After an upgrade it is the new
-    /// protocol that has to know.
-    pub fn peer_has_ended(&self) -> bool {
-        self.ended
     }
 
     /// Whether [`poll_write`](Self::poll_write) has bytes.
@@ -346,4 +341,4 @@ impl Server {
     }
 }
 
-const _: () = assert!(size_of::<Server>() <= 192);
+const _: () = assert!(size_of::<Server>() <= 160);

@@ -1,6 +1,7 @@
 //! However a stream is cut, it means the same: promise W2, over a corpus,
 //! over random bytes, and over bytes that look like HTTP.
 
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -88,10 +89,7 @@ fn the_corpus_reaches_what_it_is_for() {
     let seen = run_server(Behaviour(3), &mut |_| 2, REQUESTS[4].as_bytes());
     assert_eq!(seen.bodies, [&b"hello!"[..], b""]);
     let seen = run_server(Behaviour(64), &mut |_| 3, REQUESTS[8].as_bytes());
-    assert_eq!(
-        seen.events.last().map(Vec::as_slice),
-        Some(&b"upgraded"[..])
-    );
+    assert_eq!(seen.events.last().map(String::as_str), Some("upgraded"));
     for behaviour in [1, 2, 3] {
         let seen = run_client(Behaviour(behaviour), &mut |_| 3, RESPONSES[1].as_bytes());
         assert_eq!(seen.bodies, [b"hello"]);
@@ -144,5 +142,7 @@ proptest! {
         fuzz::server_split(&data);
         fuzz::client_split(&data);
         fuzz::head(&data);
+        fuzz::server_operations(&data);
+        fuzz::client_operations(&data);
     }
 }

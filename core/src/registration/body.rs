@@ -8,7 +8,7 @@ use core::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::id::parse_hex;
-use crate::{ClientId, Incarnation};
+use crate::{ClientId, Incarnation, NotificationId};
 
 /// The version of the protocol between client and relay.
 pub const PROTOCOL: u32 = 1;
@@ -22,7 +22,7 @@ pub struct Request<'a> {
     #[serde(
         default,
         skip_serializing_if = "Option::is_none",
-        with = "optional_client"
+        with = "optional_text"
     )]
     pub client: Option<ClientId>,
     /// The number of this registration; the client persists it and never uses
@@ -79,6 +79,15 @@ pub struct Answer {
     pub nonce: Hex<16>,
     /// When to register anew, in seconds from now.
     pub register_again_s: u32,
+    /// The newest notification that the client was sent, or that is older than
+    /// it: a client that has seen none of this run begins behind it. Absent
+    /// where the relay does not say.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        with = "optional_text"
+    )]
+    pub notified: Option<NotificationId>,
     /// Whether the client shall open a persistent connection. Absent in the
     /// answer of a relay that does not know them: none then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -154,11 +163,15 @@ pub(crate) mod client_text {
     }
 }
 
-mod optional_client {
-    use super::{ClientId, Cow, Deserialize};
+/// An id as text, or nothing.
+mod optional_text {
+    use core::fmt::Display;
+    use core::str::FromStr;
 
-    pub(super) fn serialize<S: serde::Serializer>(
-        id: &Option<ClientId>,
+    use super::{Cow, Deserialize};
+
+    pub(super) fn serialize<T: Display, S: serde::Serializer>(
+        id: &Option<T>,
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         match id {
@@ -167,9 +180,11 @@ mod optional_client {
         }
     }
 
-    pub(super) fn deserialize<'de, D: serde::Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<ClientId>, D::Error> {
+    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
+    where
+        T: FromStr<Err: Display>,
+        D: serde::Deserializer<'de>,
+    {
         let text = Option::<Cow<'de, str>>::deserialize(deserializer)?;
         text.map(|text| text.parse().map_err(serde::de::Error::custom))
             .transpose()
@@ -199,6 +214,7 @@ mod tests {
             incarnation: 7,
             nonce: Hex([1; 16]),
             register_again_s: 21_600,
+            notified: Some(NotificationId(9)),
             persistent_connection: Some(Verdict {
                 granted: true,
                 wait_ms: 0,

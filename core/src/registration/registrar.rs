@@ -117,7 +117,8 @@ impl Registrar {
     pub fn handle_registered(&mut self, now: Instant, period: Duration) {
         if self.state == RegistrarState::Registering {
             let spread = period / 100 * self.settings.spread_percent.min(100);
-            let delay = period - spread + self.random.within(spread.saturating_mul(2));
+            let delay =
+                (period - spread).saturating_add(self.random.within(spread.saturating_mul(2)));
             // A period of zero must not turn into a loop.
             self.state = RegistrarState::Registered(now + delay.max(Duration::from_secs(1)));
         }

@@ -66,6 +66,8 @@ pub struct ClientRecord {
     pub registered_at: Instant,
     /// Its persistent connection, if one is open.
     pub connection: Option<ConnId>,
+    /// Whether it may hold a persistent connection.
+    pub granted: bool,
     registration: u64,
     key: SessionKey,
     window: ReplayWindow,
@@ -321,6 +323,7 @@ impl Registry {
             incarnation: self.settings.incarnation,
             nonce,
         };
+        let verdict = self.judge(request);
         let record = ClientRecord {
             id,
             hostname: request.hostname.as_ref().into(),
@@ -329,6 +332,7 @@ impl Registry {
             udp_port: request.udp_port,
             registered_at: self.now,
             connection: None,
+            granted: verdict.granted,
             registration: request.registration,
             key: secret.session_key(&session),
             window: ReplayWindow::default(),
@@ -338,7 +342,6 @@ impl Registry {
             Some(key) => self.renew(key, record),
             None => self.insert(record)?,
         };
-        let granted = self.settings.persistent_connections && request.persistent_connection;
         let answer = Answer {
             protocol: PROTOCOL,
             client: id,
@@ -346,17 +349,30 @@ impl Registry {
             incarnation: self.settings.incarnation.0,
             nonce: Hex(nonce),
             register_again_s: u32::try_from(self.settings.period.as_secs()).unwrap_or(u32::MAX),
-            persistent_connection: Some(Verdict {
-                granted,
-                wait_ms: 0,
-                reason: None,
-            }),
+            notified: None,
+            persistent_connection: Some(verdict),
         };
         Ok(Admission {
             client,
             new: known.is_none(),
             answer,
         })
+    }
+
+    fn judge(&self, request: &Request<'_>) -> Verdict {
+        let reason = match (
+            self.settings.persistent_connections,
+            request.persistent_connection,
+        ) {
+            (false, _) => Some("disabled"),
+            (true, false) => Some("not_asked"),
+            (true, true) => None,
+        };
+        Verdict {
+            granted: reason.is_none(),
+            wait_ms: 0,
+            reason: reason.map(Into::into),
+        }
     }
 
     fn insert(&mut self, record: ClientRecord) -> Result<Key, Refusal> {

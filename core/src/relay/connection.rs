@@ -46,6 +46,8 @@ pub(super) enum Closing {
 /// An HTTP connection and the request that is under way on it.
 pub(super) struct HttpConn {
     pub(super) server: http::Server,
+    /// The peer sends no more. After an upgrade, frames have to know.
+    pub(super) peer_ended: bool,
     pub(super) route: Route,
 }
 

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use core::net::SocketAddr;
 
 use super::connection::{Closing, Conn, HttpConn, Role, Route};
+use super::frames::PEER_ENDED;
 use super::line::Source;
 use super::{Event, Relay, Sweep};
 use crate::notify::NotifierEffect;
@@ -98,6 +99,7 @@ impl Endpoint for Relay {
         let server = http::Server::new(self.now, &self.http);
         let role = Role::Http(Box::new(HttpConn {
             server,
+            peer_ended: false,
             route: Route::Idle,
         }));
         let conn = Conn {
@@ -140,8 +142,11 @@ impl Relay {
             return;
         };
         match &mut conn.role {
-            Role::Http(http) => http.server.handle_eof(now, &mut self.pool),
-            Role::Line(_) => self.end(id, Close::Finish, "the peer ended"),
+            Role::Http(http) => {
+                http.peer_ended = true;
+                http.server.handle_eof(now, &mut self.pool);
+            }
+            Role::Line(_) => self.end(id, Close::Finish, PEER_ENDED),
             Role::Closing(_) => {}
         }
         self.touched(id);
@@ -380,7 +385,7 @@ impl Relay {
             .is_some_and(|conn| match &conn.role {
                 Role::Http(_) => true,
                 Role::Line(line) => {
-                    conn.resume || line.is_over() || line.wants_write(&self.notifier)
+                    conn.resume || line.over().is_some() || line.wants_write(&self.notifier)
                 }
                 Role::Closing(closing) => matches!(closing, Closing::Tell(_)),
             })
@@ -408,8 +413,8 @@ impl Relay {
             if len > 0 {
                 return Some(Step::Written { conn: id, len });
             }
-            if line.is_over() {
-                self.end(id, Close::Finish, "closed by the relay");
+            if let Some(reason) = line.over() {
+                self.end(id, Close::Finish, reason.name());
                 return self.step(id, buf);
             }
         }
@@ -443,7 +448,15 @@ impl Relay {
             Role::Http(http) => {
                 http.server.handle_closed(&mut self.pool);
                 let route = core::mem::replace(&mut http.route, Route::Idle);
-                self.request_over(route, 0, true);
+                let mut over = (0, true);
+                while let Some(effect) = http.server.poll() {
+                    match effect {
+                        http::Effect::Finished { status, aborted } => over = (status, aborted),
+                        http::Effect::Refused(why) => self.stats.http_refused.count(why.as_str()),
+                        _ => {}
+                    }
+                }
+                self.request_over(route, over.0, over.1);
             }
             Role::Line(line) => {
                 line.release(&mut self.notifier, &mut self.pool);

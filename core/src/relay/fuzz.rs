@@ -465,6 +465,9 @@ impl World {
                 self.give_up(request);
             }
             self.settle(script);
+            if self.requests.is_empty() && !self.peers.iter().any(Peer::waits_in_vain) {
+                break;
+            }
         }
         for peer in &self.peers {
             assert!(!peer.waits_in_vain(), "bytes are never asked for again");

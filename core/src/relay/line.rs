@@ -32,8 +32,9 @@ struct Owed {
     pong: Option<u64>,
     taken: ArrayVec<NotificationId, TAKEN_MAX>,
     bye: Option<Bye>,
-    /// The last frame was written: the connection can be ended.
-    over: bool,
+    /// The last frame was written, for this reason: the connection can be
+    /// ended.
+    over: Option<ByeReason>,
 }
 
 #[derive(Clone, Copy)]
@@ -69,7 +70,9 @@ impl Line {
     }
 
     pub(super) const fn handle_blocked(&mut self, stall: Instant) {
-        self.stall = Some(stall);
+        if self.stall.is_none() {
+            self.stall = Some(stall);
+        }
     }
 
     pub(super) const fn handle_writable(&mut self) {
@@ -84,7 +87,7 @@ impl Line {
 
     /// Whether another reply can be confirmed.
     pub(super) const fn can_take(&self) -> bool {
-        !self.owed.taken.is_full() && self.owed.bye.is_none() && !self.owed.over
+        !self.owed.taken.is_full() && self.owed.bye.is_none() && self.owed.over.is_none()
     }
 
     pub(super) fn owe_taken(&mut self, id: NotificationId) {
@@ -94,7 +97,7 @@ impl Line {
 
     /// Ends the connection behind what was begun.
     pub(super) const fn owe_bye(&mut self, reason: ByeReason, retry_after_ms: u32) {
-        if self.owed.bye.is_none() && !self.owed.over {
+        if self.owed.bye.is_none() && self.owed.over.is_none() {
             self.owed.bye = Some(Bye {
                 reason,
                 retry_after_ms,
@@ -102,15 +105,15 @@ impl Line {
         }
     }
 
-    /// Whether the last frame was written.
-    pub(super) const fn is_over(&self) -> bool {
+    /// The reason of the last frame, when that was written.
+    pub(super) const fn over(&self) -> Option<ByeReason> {
         self.owed.over
     }
 
     /// Whether there is something to write.
     pub(super) fn wants_write(&self, notifier: &Notifier) -> bool {
         let owed = &self.owed;
-        !owed.over
+        owed.over.is_none()
             && (self.partial.is_some()
                 || owed.hello
                 || owed.pong.is_some()
@@ -127,7 +130,7 @@ impl Line {
             return (len, 0);
         }
         len += self.write_owed(source.hello, &mut buf[len..]);
-        if self.owed.bye.is_some() || self.owed.over {
+        if self.owed.bye.is_some() || self.owed.over.is_some() {
             return (len, 0);
         }
         let mut begun = 0;
@@ -233,7 +236,7 @@ impl Line {
             && put(ToClient::Bye(bye))
         {
             owed.bye = None;
-            owed.over = true;
+            owed.over = Some(bye.reason);
         }
         len
     }

@@ -7,12 +7,15 @@
 //!
 //! Where to look: [`settings`](Settings) and [`limits`](Limits) in
 //! `settings.rs`, the door in and the door out in `drive.rs`, a connection's
-//! state in `connection.rs`, the protocol's paths in `protocol.rs`, persistent
-//! connections in `line.rs`, the application's requests in `requests.rs`.
+//! state in `connection.rs`, the protocol's paths in `protocol.rs` and their
+//! answers in `answers.rs`, persistent connections in `line.rs` (what goes out)
+//! and `frames.rs` (what comes in), the application's requests in `requests.rs`.
 
+mod answers;
 mod connection;
 mod drive;
 mod event;
+mod frames;
 #[cfg(any(test, feature = "_test"))]
 pub mod fuzz;
 mod line;
@@ -54,7 +57,7 @@ pub struct Relay {
     stats: Stats,
     now: Instant,
     draining: bool,
-    /// The application was told that the last connection is gone.
+    /// `Drained` was told.
     drained: bool,
 }
 
@@ -71,6 +74,7 @@ impl Relay {
     /// A relay that runs on `seed`, 32 random bytes.
     pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
         let settings = settings.sound();
+        let limits = limits.sound();
         let mut random = Random::from_seed(seed);
         let incarnation = settings.registry.incarnation;
         let clients_max = limits.registry.clients_max;
@@ -249,3 +253,6 @@ pub enum To {
 fn whole_millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

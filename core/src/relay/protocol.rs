@@ -1,32 +1,19 @@
-//! The protocol's own paths, and the frames of clients.
+//! HTTP connections: who answers a request, and the protocol's own paths.
 
-use alloc::vec::Vec;
-
+use super::Relay;
+use super::answers::{Answer, json, refused};
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
-use super::line::Line;
-use super::{Relay, whole_millis};
-use crate::http::problem::{self, Problem};
-use crate::http::{Effect, Reading, Request, ResponseBody, ResponseHead};
+use crate::http::{Effect, Reading, Request};
 use crate::notify::ReplyRefusal;
 use crate::notify::body::{Inbox, Item, encode_payload};
 use crate::registration::Refusal;
-use crate::wire::message::{ByeReason, ToRelay};
 use crate::wire::proof::{self, Authorization, BodyDigest};
-use crate::{Close, ConnId, Key, NotificationId, Output, RequestId};
+use crate::{ConnId, Key, NotificationId, Output, RequestId};
 
-const JSON: (&str, &str) = ("Content-Type", "application/json");
-const PROBLEM: (&str, &str) = ("Content-Type", problem::CONTENT_TYPE);
-const UPGRADE: &str = "tautline";
+pub(super) const UPGRADE: &str = "tautline";
 const REPLIES: &str = "/v1/replies/";
-
-/// What the relay answers by itself.
-enum Answer {
-    Json(Vec<u8>),
-    Nothing,
-    Problem(u16, &'static str, &'static str),
-}
 
 impl Relay {
     /// Goes on with an HTTP connection: first what its machine wants, then
@@ -228,7 +215,7 @@ impl Relay {
             authorization.as_ref(),
             http.server.body(),
         );
-        let admission = admission.inspect_err(|why| {
+        let mut admission = admission.inspect_err(|why| {
             self.stats.registrations_refused.count(why.name());
             self.events.push_back(Event::RegistrationRefused {
                 conn: id,
@@ -238,6 +225,7 @@ impl Relay {
         if admission.new {
             self.notifier.handle_joined(admission.client);
         }
+        admission.answer.notified = Some(self.notifier.sent_through(admission.client));
         self.stats.registrations += 1;
         let client = admission.answer.client;
         self.events.push_back(Event::Registered {
@@ -270,6 +258,14 @@ impl Relay {
             Ok(client) => client,
             Err(why) => return self.answer(id, &refused(why)),
         };
+        if !self
+            .registry
+            .get(client)
+            .is_some_and(|record| record.granted)
+        {
+            let text = "No persistent connection was granted at the last registration.";
+            return self.answer(id, &Answer::Problem(403, "not-granted", text));
+        }
         let sent = self.notifier.sent_through(client);
         let Some(conn) = self.conns.get_mut(id.key()) else {
             return;
@@ -289,55 +285,8 @@ impl Relay {
         {
             http.route = Route::Connect { client, after };
         } else {
-            self.answer(
-                id,
-                &Answer::Problem(426, "upgrade-required", "Ask for an upgrade to tautline."),
-            );
-        }
-    }
-
-    /// The 101 is written: from now on the connection carries frames.
-    fn handle_upgraded(&mut self, id: ConnId) {
-        let Some(conn) = self.conns.get_mut(id.key()) else {
-            return;
-        };
-        let Role::Http(http) = &mut conn.role else {
-            return;
-        };
-        let Route::Connect { client, after } = http.route else {
-            return;
-        };
-        http.server.handle_closed(&mut self.pool);
-        conn.role = Role::Line(Line::new(client, after));
-        // Frames that stood behind the request were not taken.
-        conn.resume = true;
-        self.stats.lines += 1;
-        let Some(name) = self.registry.get(client).map(|record| record.id) else {
-            return self.end(id, Close::Finish, "forgotten");
-        };
-        if let Some(old) = self.registry.set_connection(client, Some(id)) {
-            self.say_bye(old, ByeReason::Replaced);
-        }
-        self.events.push_back(Event::Connected {
-            client: name,
-            conn: id,
-        });
-        if self.draining {
-            self.say_bye(id, ByeReason::ShuttingDown);
-        }
-        self.touched(id);
-    }
-
-    fn say_bye(&mut self, id: ConnId, reason: ByeReason) {
-        let window = match reason {
-            ByeReason::ShuttingDown => whole_millis(self.settings.return_window),
-            _ => 0,
-        };
-        if let Some(conn) = self.conns.get_mut(id.key())
-            && let Role::Line(line) = &mut conn.role
-        {
-            line.owe_bye(reason, window);
-            self.touched(id);
+            let text = "Ask for an upgrade to tautline.";
+            self.answer(id, &Answer::Problem(426, "upgrade-required", text));
         }
     }
 
@@ -423,215 +372,6 @@ impl Relay {
                 "The notification is unknown or has expired.",
             ),
         })
-    }
-
-    fn reply_judged(
-        &mut self,
-        client: crate::ClientId,
-        notification: NotificationId,
-        taken: Result<(), ReplyRefusal>,
-    ) {
-        match taken {
-            Ok(()) => {
-                self.stats.replies += 1;
-                self.events.push_back(Event::Replied {
-                    notification,
-                    client,
-                });
-            }
-            // The confirmation of the first one was lost; nothing is wrong.
-            Err(ReplyRefusal::Repeated) => {}
-            Err(why) => {
-                self.stats.replies_refused.count(why.name());
-                self.events.push_back(Event::ReplyRefused {
-                    notification,
-                    client,
-                    why,
-                });
-            }
-        }
-    }
-
-    /// Takes frames of a client, as long as there is room for what follows
-    /// from them.
-    pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8]) -> usize {
-        let mut rest = bytes;
-        while !rest.is_empty() {
-            let room = self.events.len() < self.limits.events_max;
-            let Some(conn) = self.conns.get_mut(id.key()) else {
-                break;
-            };
-            let Role::Line(line) = &mut conn.role else {
-                break;
-            };
-            if !room || !line.can_take() {
-                conn.resume = true;
-                self.touched(id);
-                return bytes.len() - rest.len();
-            }
-            let bytes_max = self.limits.frame_body_bytes_max;
-            let fault = match line.deframer.next(&mut rest, bytes_max, &mut self.pool) {
-                Ok(None) => break,
-                Ok(Some(frame)) => match ToRelay::parse(frame.kind, frame.body) {
-                    Ok(None) => continue,
-                    Ok(Some(ToRelay::Ping(ping))) => {
-                        line.owe_pong(ping.nonce);
-                        continue;
-                    }
-                    Ok(Some(ToRelay::Pong(_))) => continue,
-                    Ok(Some(ToRelay::Reply(reply))) => {
-                        let notification = reply.notification;
-                        let client = line.client;
-                        let Some(name) = self.registry.get(client).map(|record| record.id) else {
-                            continue;
-                        };
-                        let taken = self.notifier.handle_reply(
-                            self.now,
-                            (client, name),
-                            notification,
-                            reply.payload,
-                        );
-                        // Without room, the client keeps it for another time.
-                        if taken != Err(ReplyRefusal::Full) {
-                            line.owe_taken(notification);
-                        }
-                        self.reply_judged(name, notification, taken);
-                        continue;
-                    }
-                    Ok(Some(ToRelay::Bye(_))) => {
-                        self.end(id, Close::Finish, "closed by the client");
-                        break;
-                    }
-                    Err(error) => error.name(),
-                },
-                Err(error) => error.name(),
-            };
-            self.stats.lines_refused.count(fault);
-            self.say_bye(id, ByeReason::ProtocolError);
-            break;
-        }
-        self.touched(id);
-        bytes.len()
-    }
-
-    fn wrong_method(&mut self, conn: ConnId, allowed: &'static str) {
-        let text = "This path is not asked for with this method.";
-        self.respond_by(
-            conn,
-            405,
-            &[PROBLEM, ("Allow", allowed)],
-            &problem(405, "method", text),
-        );
-    }
-
-    fn answer(&mut self, conn: ConnId, answer: &Answer) {
-        match answer {
-            Answer::Json(body) => self.respond_by(conn, 200, &[JSON], body),
-            Answer::Nothing => self.respond_by(conn, 204, &[], &[]),
-            Answer::Problem(status, kind, detail) => {
-                let body = problem(*status, kind, detail);
-                let challenge = [PROBLEM, ("WWW-Authenticate", "Tautline")];
-                let headers = if *status == 401 {
-                    &challenge[..]
-                } else {
-                    &challenge[..1]
-                };
-                self.respond_by(conn, *status, headers, &body);
-            }
-        }
-    }
-
-    fn respond_by(&mut self, conn: ConnId, status: u16, headers: &[(&str, &str)], body: &[u8]) {
-        let now = self.now;
-        let Some(conn) = self.conns.get_mut(conn.key()) else {
-            return;
-        };
-        let Role::Http(http) = &mut conn.role else {
-            return;
-        };
-        http.route = Route::Idle;
-        let head = ResponseHead {
-            status,
-            headers,
-            close: false,
-        };
-        let content = if body.is_empty() {
-            ResponseBody::Empty
-        } else {
-            ResponseBody::Bytes(body)
-        };
-        if http
-            .server
-            .respond(now, &head, content, &mut self.pool)
-            .is_err()
-        {
-            // Longer than what may wait to be written: settings that do not fit.
-            http.server.abort(&mut self.pool);
-        }
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> Answer {
-    serde_json::to_vec(value).map_or(
-        Answer::Problem(500, "internal", "The answer can not be written."),
-        Answer::Json,
-    )
-}
-
-fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
-    let kind = alloc::format!("urn:tautline:problem:{kind}");
-    let mut body = Vec::new();
-    Problem {
-        kind: Some(&kind),
-        ..Problem::new(status).detail(detail)
-    }
-    .encode(&mut body);
-    body
-}
-
-fn refused(why: Refusal) -> Answer {
-    match why {
-        Refusal::Malformed => Answer::Problem(
-            400,
-            "malformed",
-            "The body is no registration; see docs/protocol.md.",
-        ),
-        Refusal::Protocol => Answer::Problem(
-            400,
-            "protocol",
-            "This version of the protocol is not spoken here.",
-        ),
-        Refusal::Hostname => Answer::Problem(
-            400,
-            "hostname",
-            "hostname is empty, too long or has control characters.",
-        ),
-        Refusal::Interfaces => Answer::Problem(
-            400,
-            "interfaces",
-            "Too many interfaces, or a prefix longer than its address.",
-        ),
-        Refusal::SecretInClear => Answer::Problem(
-            403,
-            "secret-in-clear",
-            "A first registration needs TLS, loopback, or the relay's setting secrets_over_plaintext.",
-        ),
-        Refusal::Unproven => Answer::Problem(
-            401,
-            "unproven",
-            "The proof of identity is missing or wrong.",
-        ),
-        Refusal::Unknown => Answer::Problem(
-            401,
-            "unknown-client",
-            "The client is not registered with this run of the relay; register anew.",
-        ),
-        Refusal::Replayed => Answer::Problem(
-            409,
-            "replayed",
-            "The number was used before; use a higher one.",
-        ),
-        Refusal::Full => Answer::Problem(503, "full", "The relay has no room for another client."),
     }
 }
 

@@ -74,6 +74,17 @@ pub struct Limits {
     pub notifier: NotifierLimits,
 }
 
+impl Limits {
+    /// With bounds that could not work together moved to the nearest that do.
+    pub(super) fn sound(mut self) -> Self {
+        // An inbox of one notification, in base64, and its fields.
+        let payload = self.notifier.payload_bytes_max.saturating_mul(3);
+        let inbox = payload.saturating_add(2_048);
+        self.http.response_bytes_max = self.http.response_bytes_max.max(inbox);
+        self
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

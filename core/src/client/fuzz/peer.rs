@@ -203,6 +203,7 @@ impl World {
             secret: self.client.id().is_none().then_some(Hex([4; 32])),
             incarnation: u32::from(script.byte().unwrap_or_default() % 4),
             nonce: Hex([script.byte().unwrap_or_default(); 16]),
+            notified: script.one_in(4).then(|| self.some_notification(script)),
             register_again_s: script.number(16).unwrap_or_default() as u32,
             persistent_connection: (!script.one_in(8)).then(|| Verdict {
                 granted: !script.one_in(8),

@@ -5,7 +5,7 @@ use super::super::encode::{self, Framing, Persistence};
 use super::super::fault::{Fault, Refusal};
 use super::super::pending::Pending;
 use super::super::problem::{self, Problem};
-use super::{Phase, Reply, Server, Transfer};
+use super::{Phase, Reply, Route, Server};
 use crate::Instant;
 
 impl Server {
@@ -14,7 +14,7 @@ impl Server {
     /// A peer that ends within a request is refused. One that ends behind a
     /// request still gets its response.
     pub fn handle_eof(&mut self, now: Instant, pool: &mut Pool) {
-        self.ended = true;
+        self.last = true;
         match self.phase {
             Phase::Idle => self.finish(now, pool),
             Phase::Head if self.head.is_blank() => self.finish(now, pool),
@@ -48,7 +48,7 @@ impl Server {
         self.read.disarm();
         match self.phase {
             Phase::Idle | Phase::Head if self.head.is_blank() => {
-                if self.requests == 0 {
+                if self.head.count() == 0 {
                     self.count(Refusal::Silent);
                 }
                 self.finish(now, pool);
@@ -70,7 +70,7 @@ impl Server {
     /// Ends the connection when the request in hand is answered; at once if
     /// there is none.
     pub fn drain(&mut self, now: Instant, pool: &mut Pool) {
-        self.draining = true;
+        self.last = true;
         match self.phase {
             Phase::Idle => self.finish(now, pool),
             Phase::Exchange => {
@@ -157,7 +157,7 @@ impl Server {
     /// Gives back what the peer's bytes are kept in.
     fn release(&mut self, pool: &mut Pool) {
         self.head.release(pool);
-        self.transfer = Transfer::None;
+        self.route = Route::Buffers;
     }
 
     /// Writes a refusal's problem details.

@@ -4,7 +4,7 @@ use super::super::fault::Fault;
 use super::super::head::Gathered;
 use super::super::pending::Pending;
 use super::super::{Misuse, Pool, Reading, body::Incoming, request};
-use super::{Phase, Reply, Server, Transfer};
+use super::{Phase, Reply, Route, Server};
 use crate::Instant;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
@@ -33,31 +33,29 @@ impl Server {
     /// So many bytes of a `Take` or a `SendFile` were moved since the last
     /// time.
     pub fn handle_moved(&mut self, now: Instant, bytes: u64, pool: &mut Pool) {
-        match &mut self.transfer {
-            Transfer::Take { offset, .. } => {
+        match self.route {
+            Route::Take => {
                 let moved = self.body.moved(bytes);
-                *offset = offset.saturating_add(moved);
+                self.leg.at = self.leg.at.saturating_add(moved);
                 self.after_body_bytes(now, moved, false);
                 self.resume();
             }
-            Transfer::File {
-                start, left, sent, ..
-            } if *sent => {
-                let moved = bytes.min(*left);
-                *left -= moved;
-                *start = start.saturating_add(moved);
+            Route::Moving => {
+                let moved = bytes.min(self.leg.left);
+                self.leg.left -= moved;
+                self.leg.at = self.leg.at.saturating_add(moved);
                 let timeouts = self.settings.timeouts();
                 let rate = timeouts.response_bytes_per_second_min;
                 self.write.progress(now, moved, rate, timeouts.response);
-                if *left == 0 {
-                    self.transfer = Transfer::None;
+                if self.leg.left == 0 {
+                    self.route = Route::Buffers;
                     if !self.blocked {
                         self.write.disarm();
                     }
                     self.advance(now, pool);
                 }
             }
-            Transfer::File { .. } | Transfer::Stream(_) | Transfer::None => {}
+            Route::Buffers | Route::File | Route::Known | Route::Chunked | Route::Raw => {}
         }
     }
 
@@ -80,7 +78,9 @@ impl Server {
             return Ok(());
         }
         if let Reading::Take { sink, offset } = reading {
-            self.transfer = Transfer::Take { sink, offset };
+            self.route = Route::Take;
+            self.leg.file = sink;
+            self.leg.at = offset;
         }
         if core::mem::take(&mut self.expects_continue) && !self.body.is_done() {
             self.out
@@ -108,7 +108,7 @@ impl Server {
     fn receive_head(&mut self, now: Instant, bytes: &[u8], pool: &mut Pool) -> usize {
         if self.phase == Phase::Idle {
             self.phase = Phase::Head;
-            if self.requests > 0 {
+            if self.head.count() > 0 {
                 self.read.arm(now + self.settings.timeouts().head);
             }
         }
@@ -133,14 +133,12 @@ impl Server {
     fn begin(&mut self) -> Result<(), Fault> {
         let limits = self.settings.limits();
         let meaning = request::check(&mut self.head, limits)?;
-        self.requests = self.requests.saturating_add(1);
         self.body = Incoming::new(meaning.body, limits);
         self.is_http10 = meaning.version == super::super::Version::Http10;
         self.is_head = meaning.is_head;
         self.expects_continue = meaning.expects_continue;
-        self.offers_upgrade = meaning.offers_upgrade;
         self.keep_alive =
-            !meaning.close && !self.draining && self.requests < limits.requests_per_connection_max;
+            !meaning.close && !self.last && self.head.count() < limits.requests_per_connection_max;
         self.phase = Phase::Exchange;
         self.reply = Reply::None;
         self.status = 0;
@@ -177,7 +175,7 @@ impl Server {
                 self.pending.set(Pending::BODY);
             } else if self.body.is_done() {
                 self.pending.set(Pending::BODY_END);
-                self.transfer = Transfer::None;
+                self.route = Route::Buffers;
             } else if self.body.is_taken_to_file() {
                 self.pending.set(Pending::TAKE);
             }

@@ -4,7 +4,7 @@ use super::super::encode::{self, Framing, Persistence};
 use super::super::pace::allowance;
 use super::super::pending::Pending;
 use super::super::{Misuse, Pool, ResponseBody, ResponseHead};
-use super::{Phase, Reply, Server, Stream, Transfer};
+use super::{Leg, Phase, Reply, Route, Server};
 use crate::Instant;
 
 impl Server {
@@ -24,7 +24,7 @@ impl Server {
     ) -> Result<(), Misuse> {
         self.check_response(head, &body)?;
         self.pending.clear(Pending::OF_EXCHANGE);
-        self.keep_alive &= !head.close && !self.draining && !self.ended;
+        self.keep_alive &= !head.close && !self.last;
         if self.expects_continue {
             // It may send the body or not: what comes next could be either
             // (RFC 9110 section 10.1.1).
@@ -33,16 +33,7 @@ impl Server {
         }
         let discard_max = self.settings.limits().body_bytes_discard_max;
         self.keep_alive &= self.body.discard(discard_max);
-        let bodiless = matches!(head.status, 204 | 304);
-        let framing = match &body {
-            _ if bodiless => Framing::Silent,
-            ResponseBody::Empty => Framing::Length(0),
-            ResponseBody::Bytes(bytes) => Framing::Length(bytes.len() as u64),
-            ResponseBody::File { range, .. } => Framing::Length(range.end - range.start),
-            ResponseBody::Stream { len: Some(len) } => Framing::Length(*len),
-            ResponseBody::Stream { len: None } if self.is_http10 => Framing::Silent,
-            ResponseBody::Stream { len: None } => Framing::Chunked,
-        };
+        let framing = self.framing(head.status, &body);
         let inline = match &body {
             ResponseBody::Bytes(bytes) if !self.is_head => *bytes,
             _ => &[],
@@ -55,59 +46,43 @@ impl Server {
         let out = self.out.append(bytes, pool);
         encode::response_head(out, head.status, head.headers, framing, persistence);
         out.extend_from_slice(inline);
-        self.transfer = match body {
-            _ if self.is_head || bodiless => Transfer::None,
-            ResponseBody::File { file, range } if !range.is_empty() => Transfer::File {
-                file,
-                start: range.start,
-                left: range.end - range.start,
-                sent: false,
-            },
-            ResponseBody::Stream { .. } => {
-                self.pending.set(Pending::PULL);
-                Transfer::Stream(match framing {
-                    Framing::Length(len) => Stream::Known(len),
-                    Framing::Chunked => Stream::Chunked,
-                    Framing::Silent => Stream::Raw,
-                })
-            }
-            _ => Transfer::None,
+        self.route = match self.is_head {
+            true => Route::Buffers,
+            false => self.route(body, framing),
         };
         self.status = head.status;
         self.reply = Reply::Writing;
         self.head.release(pool);
         self.await_discarded(now);
-        self.resume();
+        if self.body.is_dropped() {
+            self.resume();
+        }
         Ok(())
     }
 
     /// Adds bytes to the streamed response; returns how many were taken, 0 if
     /// there is no room before the next `Pull`, or no streamed response.
     pub fn stream(&mut self, _now: Instant, bytes: &[u8], pool: &mut Pool) -> usize {
-        let Transfer::Stream(stream) = &mut self.transfer else {
-            return 0;
+        let left = match self.route {
+            Route::Known => usize::try_from(self.leg.left).unwrap_or(usize::MAX),
+            Route::Chunked | Route::Raw => usize::MAX,
+            Route::Buffers | Route::Take | Route::File | Route::Moving => return 0,
         };
         let limits = self.settings.limits();
         let room = limits
             .response_bytes_max
             .saturating_sub(self.out.len())
             .saturating_sub(encode::CHUNK_OVERHEAD + encode::LAST_CHUNK.len());
-        let left = match stream {
-            Stream::Known(left) => usize::try_from(*left).unwrap_or(usize::MAX),
-            Stream::Chunked | Stream::Raw => usize::MAX,
-        };
         let data = bytes.get(..room.min(left)).unwrap_or(bytes);
         if data.is_empty() {
             return 0;
         }
         let out = self.out.append(data.len() + encode::CHUNK_OVERHEAD, pool);
-        match stream {
-            Stream::Known(left) => {
-                *left -= data.len() as u64;
-                out.extend_from_slice(data);
-            }
-            Stream::Raw => out.extend_from_slice(data),
-            Stream::Chunked => encode::chunk(out, data),
+        if self.route == Route::Chunked {
+            encode::chunk(out, data);
+        } else {
+            out.extend_from_slice(data);
+            self.leg.left = self.leg.left.saturating_sub(data.len() as u64);
         }
         data.len()
     }
@@ -118,18 +93,18 @@ impl Server {
     /// [`Misuse::NoStream`], and [`Misuse::StreamShort`] if the head announced
     /// more bytes: they must follow, or [`abort`](Self::abort).
     pub fn stream_end(&mut self, now: Instant, pool: &mut Pool) -> Result<(), Misuse> {
-        let Transfer::Stream(stream) = self.transfer else {
-            return Err(Misuse::NoStream);
-        };
-        match stream {
-            Stream::Known(0) | Stream::Raw => {}
-            Stream::Known(_) => return Err(Misuse::StreamShort),
-            Stream::Chunked => self
+        match self.route {
+            Route::Known if self.leg.left > 0 => return Err(Misuse::StreamShort),
+            Route::Known | Route::Raw => {}
+            Route::Chunked => self
                 .out
                 .append(encode::LAST_CHUNK.len(), pool)
                 .extend_from_slice(encode::LAST_CHUNK),
+            Route::Buffers | Route::Take | Route::File | Route::Moving => {
+                return Err(Misuse::NoStream);
+            }
         }
-        self.transfer = Transfer::None;
+        self.route = Route::Buffers;
         self.pending.clear(Pending::PULL);
         self.advance(now, pool);
         Ok(())
@@ -179,7 +154,6 @@ impl Server {
             return 0;
         }
         let len = self.out.write(buf, pool);
-        self.handed = u32::try_from(len).unwrap_or(u32::MAX);
         if self.out.is_empty() {
             self.advance(now, pool);
         }
@@ -200,7 +174,7 @@ impl Server {
         if !self.is_file_moving() {
             let timeouts = self.settings.timeouts();
             let rate = timeouts.response_bytes_per_second_min;
-            let time = timeouts.response + allowance(u64::from(self.handed), rate);
+            let time = timeouts.response + allowance(self.out.handed(), rate);
             self.write.arm(now + time);
         }
     }
@@ -222,8 +196,7 @@ impl Server {
 
     /// Whether a `SendFile` is with the driver.
     fn is_file_moving(&self) -> bool {
-        matches!(self.transfer, Transfer::File { sent: true, .. })
-            && !self.pending.has(Pending::SEND_FILE)
+        self.route == Route::Moving && !self.pending.has(Pending::SEND_FILE)
     }
 
     /// Does what follows when nothing waits to be written.
@@ -231,15 +204,15 @@ impl Server {
         if self.reply != Reply::Writing || !self.out.is_empty() {
             return;
         }
-        match &mut self.transfer {
-            Transfer::None | Transfer::Take { .. } => self.replied(now, pool),
-            Transfer::Stream(_) => self.pending.set(Pending::PULL),
-            Transfer::File { sent, .. } => {
-                if !core::mem::replace(sent, true) {
-                    self.pending.set(Pending::SEND_FILE);
-                    self.write.arm(now + self.settings.timeouts().response);
-                }
+        match self.route {
+            Route::Buffers | Route::Take => self.replied(now, pool),
+            Route::Known | Route::Chunked | Route::Raw => self.pending.set(Pending::PULL),
+            Route::File => {
+                self.route = Route::Moving;
+                self.pending.set(Pending::SEND_FILE);
+                self.write.arm(now + self.settings.timeouts().response);
             }
+            Route::Moving => {}
         }
     }
 
@@ -276,6 +249,47 @@ impl Server {
         }
     }
 
+    /// How the head tells of the body: RFC 9112 section 6.
+    fn framing(&self, status: u16, body: &ResponseBody<'_>) -> Framing {
+        match body {
+            _ if is_bodiless(status) => Framing::Silent,
+            ResponseBody::Empty => Framing::Length(0),
+            ResponseBody::Bytes(bytes) => Framing::Length(bytes.len() as u64),
+            ResponseBody::File { range, .. } => Framing::Length(range.end - range.start),
+            ResponseBody::Stream { len: Some(len) } => Framing::Length(*len),
+            ResponseBody::Stream { len: None } if self.is_http10 => Framing::Silent,
+            ResponseBody::Stream { len: None } => Framing::Chunked,
+        }
+    }
+
+    /// Which way the body goes.
+    fn route(&mut self, body: ResponseBody<'_>, framing: Framing) -> Route {
+        match body {
+            ResponseBody::File { file, range } if !range.is_empty() => {
+                self.leg = Leg {
+                    file,
+                    at: range.start,
+                    left: range.end - range.start,
+                };
+                Route::File
+            }
+            ResponseBody::Stream { .. } => {
+                self.pending.set(Pending::PULL);
+                match framing {
+                    Framing::Length(left) => {
+                        self.leg.left = left;
+                        Route::Known
+                    }
+                    Framing::Chunked => Route::Chunked,
+                    Framing::Silent => Route::Raw,
+                }
+            }
+            ResponseBody::Empty | ResponseBody::Bytes(_) | ResponseBody::File { .. } => {
+                Route::Buffers
+            }
+        }
+    }
+
     fn await_discarded(&mut self, now: Instant) {
         if self.body.is_awaited() {
             let timeouts = self.settings.timeouts();
@@ -300,7 +314,7 @@ impl Server {
             return Err(Misuse::Status);
         }
         encode::check_headers(head.headers)?;
-        if matches!(head.status, 204 | 304) && *body != ResponseBody::Empty {
+        if is_bodiless(head.status) && *body != ResponseBody::Empty {
             return Err(Misuse::BodyNotAllowed);
         }
         let inline = match body {
@@ -316,4 +330,9 @@ impl Server {
         }
         Ok(())
     }
+}
+
+/// Whether a final response of this status never has a body.
+fn is_bodiless(status: u16) -> bool {
+    matches!(status, 204 | 304)
 }

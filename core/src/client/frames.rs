@@ -1,0 +1,162 @@
+//! The persistent connection: how it opens, and the frames of the relay.
+
+use core::time::Duration;
+
+use super::drive::Step;
+use super::event::{Event, Failure};
+use super::{Client, Conn, Stage};
+use crate::wire::message::{ByeReason, ToClient, VERSION};
+use crate::{Close, ConnId, Key, Output};
+
+impl Client {
+    pub(super) fn open_line(&mut self) {
+        if let Some(old) = self.line.take() {
+            self.end(old, Close::Abort);
+        }
+        self.line = self.open();
+        if self.line.is_none() {
+            self.pcc.handle_failed(self.now);
+        }
+    }
+
+    /// The relay answered the wish for a persistent connection with something
+    /// else than 101.
+    pub(super) fn connect_refused(&mut self, key: Key) {
+        let status = match self.conns.get(key).map(|conn| &conn.stage) {
+            Some(Stage::Http(http)) => http.response().map_or(0, |response| response.status()),
+            _ => 0,
+        };
+        self.lost(key, Failure::Status(status), None);
+        self.end(key, Close::Finish);
+        if status == 401 {
+            self.unknown_to_relay();
+        }
+    }
+
+    pub(super) fn step_line(&mut self, key: Key, buf: &mut [u8]) -> Option<Step> {
+        let id = ConnId::from_key(key);
+        let conn = self.conns.get_mut(key)?;
+        let Stage::Line(line) = &mut conn.stage else {
+            return None;
+        };
+        if !conn.blocked {
+            let len = line.write(&mut self.mailbox, buf);
+            if len > 0 {
+                return Some(Step::Written(id, len));
+            }
+            if line.is_over() {
+                self.end(key, Close::Finish);
+                self.stirred = true;
+                return None;
+            }
+        }
+        if conn.resume && line.can_take() {
+            conn.resume = false;
+            return Some(Step::Output(Output::Resume { conn: id }));
+        }
+        None
+    }
+
+    /// Takes frames of the relay, as long as there is room for what follows
+    /// from them.
+    pub(super) fn handle_frames(&mut self, key: Key, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let room = self.events.len() < self.limits.events_max;
+            let has_room = self.mailbox.has_room();
+            let Some(conn) = self.conns.get_mut(key) else {
+                break;
+            };
+            let Stage::Line(line) = &mut conn.stage else {
+                break;
+            };
+            if !room || !has_room {
+                conn.resume = !room;
+                line.starved = room;
+                return bytes.len() - rest.len();
+            }
+            let bytes_max = self.limits.frame_body_bytes_max;
+            let mut deframer = core::mem::take(&mut line.deframer);
+            let fault = match deframer.next(&mut rest, bytes_max, &mut self.pool) {
+                Ok(None) => None,
+                Ok(Some(frame)) => match ToClient::parse(frame.kind, frame.body) {
+                    Ok(message) => self.handle_message(key, message).err(),
+                    Err(error) => Some(error.name()),
+                },
+                Err(error) => Some(error.name()),
+            };
+            match self.conns.get_mut(key).map(|conn| &mut conn.stage) {
+                Some(Stage::Line(line)) => line.deframer = deframer,
+                _ => deframer.release(&mut self.pool),
+            }
+            if let Some(fault) = fault {
+                self.lost(key, Failure::Protocol(fault), None);
+                if let Some(Conn {
+                    stage: Stage::Line(line),
+                    ..
+                }) = self.conns.get_mut(key)
+                {
+                    line.owe_bye(ByeReason::ProtocolError);
+                }
+                break;
+            }
+        }
+        bytes.len()
+    }
+
+    fn handle_message(
+        &mut self,
+        key: Key,
+        message: Option<ToClient<'_>>,
+    ) -> Result<(), &'static str> {
+        let Some(message) = message else {
+            return Ok(());
+        };
+        let Some(Conn {
+            stage: Stage::Line(line),
+            deadline,
+            ..
+        }) = self.conns.get_mut(key)
+        else {
+            return Ok(());
+        };
+        if !line.greeted && !matches!(message, ToClient::Hello(_)) {
+            return Err("the first frame is no hello");
+        }
+        match message {
+            ToClient::Hello(hello) => {
+                if hello.version != VERSION {
+                    return Err("another version");
+                }
+                if !core::mem::replace(&mut line.greeted, true) {
+                    *deadline = None;
+                    self.pcc.handle_opened();
+                    self.events.push_back(Event::Connected);
+                }
+                if self
+                    .session
+                    .as_ref()
+                    .is_some_and(|s| s.incarnation != hello.incarnation)
+                {
+                    self.unknown_to_relay();
+                }
+            }
+            ToClient::Notification(notification) => {
+                self.notified(&notification);
+            }
+            ToClient::Taken(taken) => {
+                self.mailbox.handle_taken(taken.notification);
+                self.resume_line();
+            }
+            ToClient::Ping(ping) => line.owe_pong(ping.nonce),
+            ToClient::Pong(_) => {}
+            ToClient::Bye(bye) => {
+                let window = Duration::from_millis(bye.retry_after_ms.into());
+                let window = (!window.is_zero()).then_some(window);
+                self.lost(key, Failure::Bye(bye.reason.name()), window);
+                self.end(key, Close::Finish);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,143 @@
+//! What the relay answers by itself.
+
+use alloc::vec::Vec;
+
+use super::Relay;
+use super::connection::{Role, Route};
+use super::protocol::UPGRADE;
+use crate::ConnId;
+use crate::http::problem::{self, Problem};
+use crate::http::{ResponseBody, ResponseHead};
+use crate::registration::Refusal;
+
+const JSON: (&str, &str) = ("Content-Type", "application/json");
+const PROBLEM: (&str, &str) = ("Content-Type", problem::CONTENT_TYPE);
+
+/// An answer of the relay's own.
+pub(super) enum Answer {
+    Json(Vec<u8>),
+    Nothing,
+    Problem(u16, &'static str, &'static str),
+}
+
+impl Relay {
+    pub(super) fn wrong_method(&mut self, conn: ConnId, allowed: &'static str) {
+        let text = "This path is not asked for with this method.";
+        self.respond_by(
+            conn,
+            405,
+            &[PROBLEM, ("Allow", allowed)],
+            &problem(405, "method", text),
+        );
+    }
+
+    pub(super) fn answer(&mut self, conn: ConnId, answer: &Answer) {
+        match answer {
+            Answer::Json(body) => self.respond_by(conn, 200, &[JSON], body),
+            Answer::Nothing => self.respond_by(conn, 204, &[], &[]),
+            Answer::Problem(status, kind, detail) => {
+                let body = problem(*status, kind, detail);
+                let headers: &[_] = match status {
+                    401 => &[PROBLEM, ("WWW-Authenticate", "Tautline")],
+                    // RFC 9110 section 15.5.22
+                    426 => &[PROBLEM, ("Upgrade", UPGRADE)],
+                    _ => &[PROBLEM],
+                };
+                self.respond_by(conn, *status, headers, &body);
+            }
+        }
+    }
+
+    fn respond_by(&mut self, conn: ConnId, status: u16, headers: &[(&str, &str)], body: &[u8]) {
+        let now = self.now;
+        let Some(conn) = self.conns.get_mut(conn.key()) else {
+            return;
+        };
+        let Role::Http(http) = &mut conn.role else {
+            return;
+        };
+        http.route = Route::Idle;
+        let head = ResponseHead {
+            status,
+            headers,
+            close: false,
+        };
+        let content = if body.is_empty() {
+            ResponseBody::Empty
+        } else {
+            ResponseBody::Bytes(body)
+        };
+        if http
+            .server
+            .respond(now, &head, content, &mut self.pool)
+            .is_err()
+        {
+            // Longer than what may wait to be written: settings that do not fit.
+            http.server.abort(&mut self.pool);
+        }
+    }
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Answer {
+    serde_json::to_vec(value).map_or(
+        Answer::Problem(500, "internal", "The answer can not be written."),
+        Answer::Json,
+    )
+}
+
+fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
+    let kind = alloc::format!("urn:tautline:problem:{kind}");
+    let mut body = Vec::new();
+    Problem {
+        kind: Some(&kind),
+        ..Problem::new(status).detail(detail)
+    }
+    .encode(&mut body);
+    body
+}
+
+pub(super) fn refused(why: Refusal) -> Answer {
+    match why {
+        Refusal::Malformed => Answer::Problem(
+            400,
+            "malformed",
+            "The body is no registration; see docs/protocol.md.",
+        ),
+        Refusal::Protocol => Answer::Problem(
+            400,
+            "protocol",
+            "This version of the protocol is not spoken here.",
+        ),
+        Refusal::Hostname => Answer::Problem(
+            400,
+            "hostname",
+            "hostname is empty, too long or has control characters.",
+        ),
+        Refusal::Interfaces => Answer::Problem(
+            400,
+            "interfaces",
+            "Too many interfaces, or a prefix longer than its address.",
+        ),
+        Refusal::SecretInClear => Answer::Problem(
+            403,
+            "secret-in-clear",
+            "A first registration needs TLS, loopback, or the relay's setting secrets_over_plaintext.",
+        ),
+        Refusal::Unproven => Answer::Problem(
+            401,
+            "unproven",
+            "The proof of identity is missing or wrong.",
+        ),
+        Refusal::Unknown => Answer::Problem(
+            401,
+            "unknown-client",
+            "The client is not registered with this run of the relay; register anew.",
+        ),
+        Refusal::Replayed => Answer::Problem(
+            409,
+            "replayed",
+            "The number was used before; use a higher one.",
+        ),
+        Refusal::Full => Answer::Problem(503, "full", "The relay has no room for another client."),
+    }
+}

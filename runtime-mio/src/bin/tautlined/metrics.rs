@@ -1,0 +1,289 @@
+//! `/metrics` in the OpenMetrics text format.
+
+mod process;
+
+pub(crate) use process::note_start;
+
+use std::fmt;
+
+use prometheus_client::encoding::text;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+use tautline_core::relay::{Stats, Tally};
+use tautline_mio::driver::Statistics;
+
+/// All figures of the relay, its driver and its process.
+pub(crate) fn encode(relay: &Stats, driver: &Statistics) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix("tautline");
+    add_relay(&mut registry, relay);
+    add_driver(&mut registry, driver);
+    let mut text = String::new();
+    let mut whole = Registry::default();
+    process::add(&mut whole);
+    text::encode_registry(&mut text, &whole)?;
+    text::encode_registry(&mut text, &registry)?;
+    text::encode_eof(&mut text)?;
+    Ok(text)
+}
+
+fn add_relay(registry: &mut Registry, relay: &Stats) {
+    for (name, help, value) in [
+        ("clients", "Registered clients", relay.clients),
+        (
+            "persistent_connections",
+            "Persistent connections of clients",
+            relay.lines,
+        ),
+        (
+            "notifications_alive",
+            "Notifications that have not expired",
+            relay.notifications_alive,
+        ),
+        (
+            "notification_bytes",
+            "Bytes of payloads and replies that are kept",
+            relay.notification_bytes,
+        ),
+        ("replies_kept", "Replies that are kept", relay.replies_kept),
+        (
+            "requests_open",
+            "Requests that wait for an answer",
+            relay.requests_open,
+        ),
+    ] {
+        gauge(registry, name, help, value);
+    }
+    for (name, help, value) in [
+        (
+            "registrations",
+            "Registrations that were admitted",
+            relay.registrations,
+        ),
+        (
+            "notifications",
+            "Notifications that were made",
+            relay.notifications,
+        ),
+        ("replies", "Replies that were taken", relay.replies),
+        (
+            "stale_inputs",
+            "Facts about connections that were gone",
+            relay.stale_inputs,
+        ),
+        (
+            "time_went_back",
+            "Times that the clock went backwards",
+            relay.time_went_back,
+        ),
+    ] {
+        counter(registry, name, help, value);
+    }
+    for (name, help, label, tally) in [
+        (
+            "accepts_refused",
+            "Connections that the relay did not take",
+            "reason",
+            &relay.accepts_refused,
+        ),
+        (
+            "http_refused",
+            "HTTP connections that were ended for their peer's doing",
+            "reason",
+            &relay.http_refused,
+        ),
+        (
+            "lines_refused",
+            "Persistent connections that were ended for their peer's doing",
+            "reason",
+            &relay.lines_refused,
+        ),
+        (
+            "requests",
+            "Requests of the protocol",
+            "path",
+            &relay.requests,
+        ),
+        (
+            "registrations_refused",
+            "Registrations and proofs that were refused",
+            "reason",
+            &relay.registrations_refused,
+        ),
+        (
+            "sent",
+            "Notifications that were written to a client",
+            "way",
+            &relay.sent,
+        ),
+        (
+            "replies_refused",
+            "Replies that were not taken",
+            "reason",
+            &relay.replies_refused,
+        ),
+        (
+            "protocol_datagrams_dropped",
+            "Datagrams that the relay dropped",
+            "reason",
+            &relay.datagrams_dropped,
+        ),
+    ] {
+        tallied(registry, name, help, label, tally);
+    }
+}
+
+fn add_driver(registry: &mut Registry, driver: &Statistics) {
+    gauge(
+        registry,
+        "connections",
+        "TCP connections",
+        driver.connections,
+    );
+    let refused = &driver.refused;
+    for (name, help, value) in [
+        (
+            "accepted",
+            "TCP connections that were accepted",
+            driver.accepted,
+        ),
+        ("closed", "TCP connections that ended", driver.closed),
+        (
+            "refused_full",
+            "Connections refused because the relay was full",
+            refused.full,
+        ),
+        (
+            "refused_draining",
+            "Connections refused because the relay was shutting down",
+            refused.draining,
+        ),
+        (
+            "refused_proxy_not_believed",
+            "Connections ended for a PROXY header that is not believed",
+            refused.proxy_not_believed,
+        ),
+        (
+            "refused_proxy_malformed",
+            "Connections ended for a malformed PROXY header",
+            refused.proxy_malformed,
+        ),
+        (
+            "refused_tls_not_configured",
+            "Connections ended for TLS without a certificate",
+            refused.tls_not_configured,
+        ),
+        (
+            "accept_pauses_exhausted",
+            "Pauses of accepting for lack of descriptors or memory",
+            driver.accept_pauses_exhausted,
+        ),
+        (
+            "accept_pauses_full",
+            "Pauses of accepting because the relay was full",
+            driver.accept_pauses_full,
+        ),
+        (
+            "received_bytes",
+            "Plaintext bytes read from connections",
+            driver.bytes_received,
+        ),
+        (
+            "written_bytes",
+            "Plaintext bytes written to connections",
+            driver.bytes_sent,
+        ),
+        (
+            "writes_blocked",
+            "Writes that the network cut short",
+            driver.blocked,
+        ),
+        (
+            "reads_paused",
+            "Reads that were not taken whole",
+            driver.paused,
+        ),
+        (
+            "tls_established",
+            "TLS handshakes that were completed",
+            driver.tls_established,
+        ),
+        (
+            "tls_failed",
+            "TLS handshakes and sessions that failed",
+            driver.tls_failed,
+        ),
+        (
+            "datagrams_received",
+            "Datagrams received",
+            driver.datagrams_received,
+        ),
+        ("datagrams_sent", "Datagrams sent", driver.datagrams_sent),
+        (
+            "datagrams_dropped",
+            "Datagrams that could not be sent",
+            driver.datagrams_dropped,
+        ),
+        (
+            "storage_effects",
+            "Operations of the storage thread",
+            driver.storage_effects,
+        ),
+        ("loop_turns", "Turns of the event loop", driver.turns),
+    ] {
+        counter(registry, name, help, value);
+    }
+    let idle = ConstCounter::new(driver.idle.as_secs_f64());
+    registry.register("loop_idle_seconds", "Time that the event loop slept", idle);
+}
+
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let value = i64::try_from(value).unwrap_or(i64::MAX);
+    registry.register(name, help, ConstGauge::new(value));
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    registry.register(name, help, ConstCounter::new(value));
+}
+
+fn tallied(registry: &mut Registry, name: &str, help: &str, label: &'static str, tally: &Tally) {
+    let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
+    for (reason, count) in tally.iter() {
+        family.get_or_create(&[(label, reason)]).inc_by(count);
+    }
+    registry.register(name, help, family);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_text_names_every_figure_once_and_ends_as_it_must() {
+        let mut relay = Stats::default();
+        relay.clients = 3;
+        relay.sent.add("line", 5);
+        relay.sent.add("inbox", 2);
+        let mut driver = Statistics::default();
+        driver.idle = std::time::Duration::from_millis(1_500);
+        let text = encode(&relay, &driver).unwrap();
+        for line in [
+            "tautline_clients 3",
+            "tautline_sent_total{way=\"line\"} 5",
+            "tautline_sent_total{way=\"inbox\"} 2",
+            "tautline_loop_idle_seconds_total 1.5",
+        ] {
+            assert!(text.lines().any(|each| each == line), "{line}\n{text}");
+        }
+        let mut types: Vec<_> = text
+            .lines()
+            .filter(|line| line.starts_with("# TYPE"))
+            .collect();
+        let count = types.len();
+        types.sort_unstable();
+        types.dedup();
+        assert_eq!(types.len(), count);
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,228 @@
+//! `POST /v1/notifications` and `GET /v1/notifications/<id>`.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
+use tautline_core::notify::{NotifyError, NotifyOptions};
+use tautline_core::relay::{Relay, To};
+use tautline_core::{Instant, NotificationId};
+
+use super::answer::Answer;
+use super::number;
+
+/// Replies of one answer.
+const REPLIES_MAX: usize = 500;
+/// Bytes of their payloads, beyond the one that passes the bound.
+const REPLY_BYTES_MAX: usize = 64 * 1_024;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ask<'a> {
+    target: AskTarget,
+    #[serde(borrow)]
+    payload: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    payload_base64: Option<Cow<'a, str>>,
+    lifetime_s: Option<u64>,
+    reply_window_ms: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AskTarget {
+    client: Option<String>,
+    all: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct Created {
+    notification: String,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    notification: String,
+    targets: u32,
+    sent: u32,
+    replied: u32,
+    replies: Vec<ShownReply>,
+    /// What `after` has to be for the replies behind these.
+    next: Option<String>,
+    expires_in_s: u64,
+}
+
+#[derive(Serialize)]
+struct ShownReply {
+    client: String,
+    /// Unknown if the client was forgotten meanwhile.
+    hostname: Option<String>,
+    #[serde(flatten)]
+    payload: Payload,
+}
+
+/// A payload, as text where it is text.
+#[derive(Serialize)]
+enum Payload {
+    #[serde(rename = "payload")]
+    Text(String),
+    #[serde(rename = "payload_base64")]
+    Base64(String),
+}
+
+/// Notifies one client or all.
+pub(super) fn create(now: Instant, relay: &mut Relay, body: &[u8]) -> Answer {
+    match try_create(now, relay, body) {
+        Ok(id) => {
+            let notification = id.to_string();
+            tracing::info!(notification, "notification made");
+            Answer::json(201, &Created { notification })
+        }
+        Err(answer) => answer,
+    }
+}
+
+/// How far a notification came, and the replies behind `after`.
+pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Option<&str>) -> Answer {
+    let after = match number(query, "after") {
+        Ok(after) => after.unwrap_or(0),
+        Err(answer) => return answer,
+    };
+    let Some(status) = relay.notification(id) else {
+        return Answer::problem(404, "The notification is unknown or has expired.");
+    };
+    let (mut replies, mut bytes, mut next) = (Vec::new(), 0, None);
+    for (place, reply) in relay.replies(id).enumerate().skip(after) {
+        if replies.len() == REPLIES_MAX || bytes > REPLY_BYTES_MAX {
+            next = Some(place.to_string());
+            break;
+        }
+        bytes += reply.payload.len();
+        let hostname = relay.client(reply.client);
+        replies.push(ShownReply {
+            client: reply.client.to_string(),
+            hostname: hostname.map(|client| client.hostname.to_string()),
+            payload: Payload::of(reply.payload),
+        });
+    }
+    let shown = Shown {
+        notification: id.to_string(),
+        targets: status.targets,
+        sent: status.sent,
+        replied: status.replied,
+        replies,
+        next,
+        expires_in_s: status.expires_at.saturating_since(now).as_secs(),
+    };
+    Answer::json(200, &shown)
+}
+
+impl Payload {
+    /// Text that JSON would have to escape at length travels as base64, so that
+    /// no payload grows by more than a third.
+    fn of(bytes: &[u8]) -> Self {
+        let plain = |byte: u8| !byte.is_ascii_control() || matches!(byte, b'\n' | b'\r' | b'\t');
+        match str::from_utf8(bytes) {
+            Ok(text) if text.bytes().all(plain) => Self::Text(text.to_owned()),
+            _ => Self::Base64(STANDARD.encode(bytes)),
+        }
+    }
+}
+
+fn try_create(now: Instant, relay: &mut Relay, body: &[u8]) -> Result<NotificationId, Answer> {
+    let ask: Ask<'_> = serde_json::from_slice(body)
+        .map_err(|error| Answer::problem(400, &format!("The body is no notification: {error}.")))?;
+    let target = target(&ask.target)?;
+    let payload = payload(&ask)?;
+    let mut options = NotifyOptions::default();
+    if let Some(seconds) = ask.lifetime_s {
+        options.lifetime = Duration::from_secs(seconds);
+    }
+    if let Some(millis) = ask.reply_window_ms {
+        options.reply_window = Duration::from_millis(millis);
+    }
+    relay
+        .notify(now, target, &payload, options)
+        .map_err(|error| refused(&error))
+}
+
+fn target(target: &AskTarget) -> Result<To, Answer> {
+    match (&target.client, target.all) {
+        (Some(client), None) => client
+            .parse()
+            .map(To::Client)
+            .map_err(|_| Answer::problem(400, "target.client has to be 32 hexadecimal digits.")),
+        (None, Some(true)) => Ok(To::All),
+        _ => Err(Answer::problem(
+            400,
+            "target has to be {\"client\": \"<id>\"} or {\"all\": true}.",
+        )),
+    }
+}
+
+fn payload<'a>(ask: &'a Ask<'_>) -> Result<Cow<'a, [u8]>, Answer> {
+    match (&ask.payload, &ask.payload_base64) {
+        (Some(text), None) => Ok(Cow::Borrowed(text.as_bytes())),
+        (None, Some(text)) => STANDARD
+            .decode(text.as_bytes())
+            .map(Cow::Owned)
+            .map_err(|_| Answer::problem(400, "payload_base64 is not base64.")),
+        _ => Err(Answer::problem(
+            400,
+            "There has to be either a payload (text) or a payload_base64.",
+        )),
+    }
+}
+
+fn refused(error: &NotifyError) -> Answer {
+    let status = match error {
+        NotifyError::UnknownClient => 404,
+        NotifyError::PayloadTooLong { .. } => 413,
+        NotifyError::Full | NotifyError::ClientFull => 503,
+        _ => 400,
+    };
+    Answer::problem(status, &format!("Not notified: {error}."))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn payloads_are_text_where_they_can_be() {
+        let json = |bytes: &[u8]| serde_json::to_string(&Payload::of(bytes)).unwrap();
+        assert_eq!(json("grüße\n".as_bytes()), "{\"payload\":\"grüße\\n\"}");
+        assert_eq!(json(&[0xff, 0]), "{\"payload_base64\":\"/wA=\"}");
+        assert_eq!(json(b"\x01"), "{\"payload_base64\":\"AQ==\"}");
+    }
+
+    #[test]
+    fn a_request_names_one_target_and_one_payload() {
+        let ask = |text: &'static str| {
+            let ask: Ask<'_> = serde_json::from_str(text).ok()?;
+            target(&ask.target).ok()?;
+            payload(&ask).ok().map(Cow::into_owned)
+        };
+        assert_eq!(
+            ask("{\"target\":{\"all\":true},\"payload\":\"a\\u0041\"}"),
+            Some(b"aA".to_vec())
+        );
+        assert_eq!(
+            ask("{\"target\":{\"all\":true},\"payload_base64\":\"/wA=\"}"),
+            Some(vec![255, 0])
+        );
+        for text in [
+            "{\"target\":{\"all\":true}}",
+            "{\"target\":{\"all\":false},\"payload\":\"\"}",
+            "{\"target\":{},\"payload\":\"\"}",
+            "{\"target\":{\"client\":\"12\"},\"payload\":\"\"}",
+            "{\"target\":{\"all\":true},\"payload\":\"\",\"payload_base64\":\"\"}",
+            "{\"target\":{\"all\":true},\"payload\":\"\",\"paylod\":1}",
+            "{\"target\":{\"all\":true},\"payload_base64\":\"*\"}",
+        ] {
+            assert_eq!(ask(text), None, "{text}");
+        }
+    }
+}

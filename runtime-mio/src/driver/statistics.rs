@@ -1,0 +1,89 @@
+//! What a driver counts.
+
+use std::time::Duration;
+
+/// Totals since the driver was made, and a few present figures.
+///
+/// ```
+/// let statistics = tautline_mio::driver::Statistics::default();
+/// assert_eq!(statistics.refused.total(), 0);
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Statistics {
+    /// Turns of the event loop.
+    pub turns: u64,
+    /// How long the loop slept: its idle time.
+    pub idle: Duration,
+    /// Connections now, incoming and outgoing.
+    pub connections: u64,
+    /// Connections that were accepted and handed to the endpoint.
+    pub accepted: u64,
+    /// Connections that were accepted and ended at once, by reason.
+    pub refused: Refused,
+    /// How often accepting paused because descriptors or memory ran out.
+    pub accept_pauses_exhausted: u64,
+    /// How often accepting paused because the endpoint was full.
+    pub accept_pauses_full: u64,
+    /// Outgoing connections that were opened.
+    pub connected: u64,
+    /// Outgoing connections that could not be opened.
+    pub connect_failed: u64,
+    /// Connections that ended.
+    pub closed: u64,
+    /// Plaintext bytes read from connections.
+    pub bytes_received: u64,
+    /// Plaintext bytes written to connections, files included.
+    pub bytes_sent: u64,
+    /// Bytes moved from connections to files.
+    pub bytes_taken: u64,
+    /// Bytes moved from files to connections.
+    pub file_bytes_sent: u64,
+    /// Writes that the network cut short.
+    pub blocked: u64,
+    /// Reads that the endpoint did not take whole.
+    pub paused: u64,
+    /// TLS handshakes that were completed.
+    pub tls_established: u64,
+    /// TLS handshakes and sessions that failed.
+    pub tls_failed: u64,
+    /// Datagrams received.
+    pub datagrams_received: u64,
+    /// Datagrams sent.
+    pub datagrams_sent: u64,
+    /// Datagrams that were lost here: no socket of their family, no room, or
+    /// refused by the network.
+    pub datagrams_dropped: u64,
+    /// Storage effects that were handed to the storage thread.
+    pub storage_effects: u64,
+}
+
+/// Connections that were ended before the endpoint saw a byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refused {
+    /// The endpoint's table was full.
+    pub full: u64,
+    /// The endpoint was shutting down, or does not listen.
+    pub draining: u64,
+    /// A PROXY header from an address that is not believed.
+    pub proxy_not_believed: u64,
+    /// A PROXY header that is malformed.
+    pub proxy_malformed: u64,
+    /// TLS, and no certificate is configured.
+    pub tls_not_configured: u64,
+    /// The socket could not be set up.
+    pub socket: u64,
+}
+
+impl Refused {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.full
+            + self.draining
+            + self.proxy_not_believed
+            + self.proxy_malformed
+            + self.tls_not_configured
+            + self.socket
+    }
+}

@@ -1,0 +1,122 @@
+//! Wrong configurations and places, each told in one clear line.
+
+use std::fs;
+use std::net::TcpListener;
+
+use crate::process::{Daemon, run};
+
+#[test]
+fn a_sound_configuration_is_ok() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tautlined.toml");
+    fs::write(
+        &file,
+        "[listen]\naddresses = [\"127.0.0.1:0\", \"[::1]:0\"]\n",
+    )
+    .unwrap();
+    let (code, out, error) = run(&["--check-config", "--config", file.to_str().unwrap()]);
+    assert_eq!((code, out.as_str(), error.as_str()), (0, "ok\n", ""));
+}
+
+#[test]
+fn a_wrong_key_is_told_with_its_place_and_the_known_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tautlined.toml");
+    fs::write(&file, "# a comment\n[limits]\nconections_max = 5\n").unwrap();
+    for arguments in [&["--check-config"][..], &[]] {
+        let config = ["--config", file.to_str().unwrap()];
+        let (code, out, error) = run(&[arguments, &config].concat());
+        assert_eq!((code, out.as_str()), (78, ""));
+        let place = format!("{}:3:1: unknown field `conections_max`", file.display());
+        assert!(error.starts_with(&place), "{error}");
+        assert!(error.contains("connections_max"), "{error}");
+    }
+}
+
+#[test]
+fn a_missing_certificate_is_a_wrong_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tautlined.toml");
+    fs::write(
+        &file,
+        "[tls]\ncertificate = \"/nowhere/c.pem\"\nkey = \"/nowhere/k.pem\"\n",
+    )
+    .unwrap();
+    let (code, _, error) = run(&["--check-config", "--config", file.to_str().unwrap()]);
+    assert_eq!(code, 78);
+    assert!(error.contains("/nowhere/c.pem"), "{error}");
+}
+
+#[test]
+fn a_port_in_use_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let dir = dir.path().to_str().unwrap();
+    let (code, out, error) = run(&[
+        "--listen",
+        &address,
+        "--data-dir",
+        dir,
+        "--log-level",
+        "error",
+    ]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(
+        error.contains(&address) && error.contains("--listen"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_data_directory_that_cannot_be_is_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let below = file.join("data");
+    let below = below.to_str().unwrap();
+    let (code, out, error) = run(&["--data-dir", below, "--log-level", "error"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert_eq!(error.lines().count(), 1, "{error}");
+    assert!(
+        error.contains(below) && error.contains("--data-dir"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_data_directory_serves_one_relay() {
+    let dir = tempfile::tempdir().unwrap();
+    let first = Daemon::start(dir.path(), &[]);
+    let path = dir.path().to_str().unwrap();
+    let (code, _, error) = run(&["--listen", "127.0.0.1:0", "--data-dir", path]);
+    assert_eq!(code, 1);
+    assert!(error.contains("is another tautlined running?"), "{error}");
+    assert_eq!(first.get("/healthz").status, 200);
+}
+
+#[test]
+fn the_token_stays_and_the_run_number_rises() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let mut runs = Vec::new();
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        let daemon = Daemon::start(&data, &[]);
+        runs.push(
+            daemon.get("/v1/status").json()["incarnation"]
+                .as_u64()
+                .unwrap(),
+        );
+        tokens.push(daemon.token.clone());
+    }
+    assert!(runs[1] > runs[0], "{runs:?}");
+    assert_eq!(tokens[0], tokens[1]);
+    let mode = |path: &std::path::Path| {
+        std::os::unix::fs::PermissionsExt::mode(&fs::metadata(path).unwrap().permissions()) & 0o777
+    };
+    assert_eq!(mode(&data), 0o700);
+    assert_eq!(mode(&data.join("operator-token")), 0o600);
+    assert_eq!(mode(&data.join("relay-key")), 0o600);
+}

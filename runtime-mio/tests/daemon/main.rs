@@ -1,0 +1,9 @@
+//! The daemon as a process: what it prints, answers, refuses, and how it ends.
+
+#![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
+
+mod configuration;
+mod operator;
+mod process;
+mod round_trip;
+mod signals;

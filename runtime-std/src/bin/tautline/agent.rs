@@ -1,0 +1,249 @@
+//! `tautline agent`: a client that keeps a line to its relay.
+
+mod answers;
+mod settings;
+
+use std::net::UdpSocket;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use tautline_core::Instant;
+use tautline_core::client::{Client, Event, Limits};
+use tautline_core::notify::Handle;
+use tautline_std::clock::Clock;
+use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
+use tautline_std::files::{Files, FilesLimits};
+use tautline_std::settings::Sources;
+use tautline_std::tls::{ClientConfig, Roots};
+use tautline_std::{data_dir, logs};
+
+use crate::Failure;
+use answers::Machine;
+use settings::AgentSettings;
+
+/// Read without being named, if it is there.
+const DEFAULT_FILE: &str = "/etc/tautline/agent.toml";
+/// The agent's own folder in the data directory: a relay on the same machine
+/// has the rest of it.
+const FOLDER: &str = "agent";
+
+/// Every setting can also be an environment variable, TAUTLINE_<SECTION>_<KEY>,
+/// such as TAUTLINE_RELAY_ADDRESS. Flags win over the environment, the
+/// environment over the file.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// The relay: HOST, HOST:PORT or a URL
+    #[arg(long, value_name = "HOST[:PORT]")]
+    relay: Option<String>,
+    /// Speak TLS with the relay
+    #[arg(long)]
+    tls: bool,
+    /// Trust these certificates (PEM) instead of the system's
+    #[arg(long, value_name = "FILE")]
+    ca: Option<PathBuf>,
+    /// Where the agent keeps its identity, in a folder of its own
+    #[arg(long, value_name = "DIRECTORY")]
+    data_dir: Option<PathBuf>,
+    /// The configuration file [default: /etc/tautline/agent.toml, if it exists]
+    #[arg(long, value_name = "FILE", env = "TAUTLINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Check the configuration, say what is wrong with it, and end: 0 or 78
+    #[arg(long)]
+    check_config: bool,
+    /// error, warn, info, debug or trace
+    #[arg(long, visible_alias = "log", value_name = "LEVEL")]
+    log_level: Option<String>,
+    /// text or json
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+impl Flags {
+    fn sources(&self) -> Sources {
+        let mut sources = Sources::default();
+        match &self.config {
+            Some(path) => {
+                sources.file(path);
+            }
+            None if Path::new(DEFAULT_FILE).exists() => {
+                sources.file(DEFAULT_FILE);
+            }
+            None => {}
+        }
+        sources.environment(std::env::vars_os());
+        let texts = [
+            ("--relay", "relay.address", &self.relay),
+            ("--log-level", "log.level", &self.log_level),
+            ("--log-format", "log.format", &self.log_format),
+        ];
+        for (flag, key, value) in texts {
+            if let Some(value) = value {
+                sources.flag(flag, key, value);
+            }
+        }
+        let paths = [
+            ("--ca", "relay.ca_file", &self.ca),
+            ("--data-dir", "data_dir", &self.data_dir),
+        ];
+        for (flag, key, value) in paths {
+            if let Some(value) = value {
+                sources.flag(flag, key, value);
+            }
+        }
+        if self.tls {
+            sources.flag("--tls", "relay.tls", "true");
+        }
+        sources
+    }
+}
+
+/// Runs the agent until it was told to stop and has said goodbye.
+pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
+    let settings: AgentSettings = flags.sources().load().map_err(Failure::configuration)?;
+    let origin = settings.origin().map_err(Failure::configuration)?;
+    let tls = if origin.tls {
+        let roots = Roots {
+            file: settings.relay.ca_file.clone(),
+        };
+        Some(ClientConfig::load(&roots).map_err(Failure::configuration)?)
+    } else {
+        None
+    };
+    if flags.check_config {
+        return crate::text::print("ok\n");
+    }
+    let format = settings
+        .log
+        .format
+        .parse()
+        .map_err(Failure::configuration)?;
+    let _logs = logs::start(format, &settings.log.level).map_err(Failure::configuration)?;
+
+    let machine = Machine::here(settings.client.hostname.as_deref());
+    let client = Client::new(
+        settings.of_client(&origin, &machine.hostname),
+        Limits::default(),
+        seed()?,
+    );
+    let equipment = Equipment {
+        clock: Clock::start(),
+        files: open_files(&settings)?,
+        tls,
+        datagrams: open_datagrams(settings.client.udp_port)?,
+        limits: DriverLimits::default(),
+    };
+    let mut driver = Driver::new(client, equipment)
+        .map_err(|error| Failure::new(format_args!("a thread cannot be started: {error}")))?;
+    stop_on_signals(driver.commander())?;
+    tracing::info!(relay = %origin, hostname = machine.hostname, "the agent starts");
+
+    let mut outcome = Ok(());
+    driver.run(|client, now, event| {
+        handle_event(client, now, event, &machine).map_break(|result| outcome = result)
+    });
+    tracing::info!("the agent has ended");
+    outcome
+}
+
+fn handle_event(
+    client: &mut Client,
+    now: Instant,
+    event: Event,
+    machine: &Machine,
+) -> ControlFlow<Result<(), Failure>> {
+    match event {
+        Event::Registered {
+            client, granted, ..
+        } => tracing::info!(%client, granted, "registered"),
+        Event::Failed { what, why } => tracing::warn!(what, %why, "failed; it is tried again"),
+        Event::Connected => tracing::info!("the line is open"),
+        Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
+        Event::Notification { notification, id } => {
+            tracing::info!(%id, "notification");
+            reply(client, now, notification, machine);
+        }
+        Event::NotificationExpired { .. } => tracing::warn!("a notification has expired"),
+        Event::StorageFailed { why } => {
+            tracing::error!(%why, "the agent's identity cannot be stored");
+        }
+        Event::IdentityUnreadable => {
+            return ControlFlow::Break(Err(Failure::new(
+                "the agent's identity, client.json in its folder, is damaged; it was left alone. \
+                 Restore it, or remove it to have the agent registered as a new client",
+            )));
+        }
+        Event::Stopped => return ControlFlow::Break(Ok(())),
+        other => tracing::debug!(?other, "event"),
+    }
+    ControlFlow::Continue(())
+}
+
+fn reply(client: &mut Client, now: Instant, notification: Handle, machine: &Machine) {
+    let Some((id, payload)) = client.notification(notification) else {
+        return;
+    };
+    let answer = machine.answer(payload);
+    if let Err(why) = client.reply(now, notification, answer.as_bytes()) {
+        tracing::warn!(%id, %why, "no reply");
+    }
+}
+
+fn open_files(settings: &AgentSettings) -> Result<Files, Failure> {
+    let dir = settings.data_dir.clone().or_else(data_dir::default);
+    let dir = dir.ok_or_else(|| {
+        Failure::configuration("no data directory; name one by --data-dir or data_dir")
+    })?;
+    Files::open(&dir.join(FOLDER), FilesLimits::default())
+        .map_err(|error| Failure::new(format_args!("the data directory: {error}")))
+}
+
+fn open_datagrams(port: u16) -> Result<Option<UdpSocket>, Failure> {
+    if port == 0 {
+        return Ok(None);
+    }
+    let socket = UdpSocket::bind(("0.0.0.0", port));
+    socket
+        .map(Some)
+        .map_err(|error| Failure::new(format_args!("UDP port {port}: {error}")))
+}
+
+fn seed() -> Result<[u8; 32], Failure> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed)
+        .map_err(|error| Failure::new(format_args!("no random numbers: {error}")))?;
+    Ok(seed)
+}
+
+/// The first signal ends the agent in order, the second at once.
+#[cfg(unix)]
+fn stop_on_signals(commander: Commander<Client>) -> Result<(), Failure> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    use signal_hook::iterator::Signals;
+
+    let failure = |error| Failure::new(format_args!("signals: {error}"));
+    let mut signals = Signals::new([SIGTERM, SIGINT]).map_err(failure)?;
+    let wait = move || {
+        let mut is_first = true;
+        for signal in signals.forever() {
+            if !is_first {
+                // What a shell calls a process that a signal ended.
+                std::process::exit(128 + signal);
+            }
+            is_first = false;
+            tracing::info!(signal, "told to stop");
+            // Without a driver, the agent is about to end anyway.
+            let _ = commander.command(|client, now| client.stop(now));
+        }
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(wait)
+        .map(drop)
+        .map_err(failure)
+}
+
+#[cfg(not(unix))]
+fn stop_on_signals(_: Commander<Client>) -> Result<(), Failure> {
+    Ok(())
+}

@@ -1,0 +1,200 @@
+//! The agent's settings.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::Deserialize;
+use tautline_core::client::{RelayAddress, Settings as ClientSettings};
+use tautline_std::logs::{self, Format};
+use tautline_std::origin::{Origin, ParseOriginError};
+use tautline_std::settings::{Checks, Settings};
+
+/// All settings, with their defaults.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct AgentSettings {
+    /// Where the agent's folder is.
+    pub(super) data_dir: Option<PathBuf>,
+    pub(super) relay: RelaySettings,
+    pub(super) client: OwnSettings,
+    pub(super) log: LogSettings,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct RelaySettings {
+    /// A host, a host with its port, or a URL.
+    pub(super) address: String,
+    /// TLS also where the address is no URL.
+    pub(super) tls: bool,
+    /// Whom to trust instead of the system's roots.
+    pub(super) ca_file: Option<PathBuf>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct OwnSettings {
+    /// What the machine is called; the system's own name if it is not set.
+    pub(super) hostname: Option<String>,
+    /// Where datagrams are taken; 0 is none.
+    pub(super) udp_port: u16,
+    /// Whether to ask for a persistent connection.
+    pub(super) persistent_connection: bool,
+    /// When the inbox is asked although nothing was heard; 0 is never.
+    pub(super) poll_interval_s: u64,
+}
+
+impl Default for OwnSettings {
+    fn default() -> Self {
+        Self {
+            hostname: None,
+            udp_port: 0,
+            persistent_connection: true,
+            poll_interval_s: 900,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct LogSettings {
+    /// A level, or a level for each part.
+    pub(super) level: String,
+    /// text or json.
+    pub(super) format: String,
+}
+
+impl Default for LogSettings {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: "text".to_owned(),
+        }
+    }
+}
+
+impl AgentSettings {
+    /// Where the relay is.
+    pub(super) fn origin(&self) -> Result<Origin, ParseOriginError> {
+        let origin: Origin = self.relay.address.parse()?;
+        Ok(Origin {
+            tls: origin.tls || self.relay.tls,
+            ..origin
+        })
+    }
+
+    /// The core's settings.
+    pub(super) fn of_client(&self, origin: &Origin, hostname: &str) -> ClientSettings {
+        let relay = RelayAddress {
+            host: origin.host.as_str().into(),
+            port: origin.port,
+            tls: origin.tls,
+        };
+        let mut settings = ClientSettings::new(relay, hostname);
+        settings.udp_port = self.client.udp_port;
+        settings.persistent_connection = self.client.persistent_connection;
+        settings.poll_interval = Duration::from_secs(self.client.poll_interval_s);
+        settings
+    }
+}
+
+impl Settings for AgentSettings {
+    fn check(&self, checks: &mut Checks) {
+        let address = &self.relay.address;
+        let is_set = !address.is_empty();
+        checks.require("relay.address", is_set, || {
+            "has to name the relay, by --relay for one".to_owned()
+        });
+        let origin = address.parse::<Origin>();
+        checks.require("relay.address", !is_set || origin.is_ok(), || {
+            format!("is {address:?}; {ParseOriginError}")
+        });
+        let is_plain = origin.is_ok_and(|origin| !origin.tls) && !self.relay.tls;
+        let ca_is_used = self.relay.ca_file.is_none() || !is_plain;
+        checks.require("relay.ca_file", ca_is_used, || {
+            "is of no use without TLS: set relay.tls or name the relay by https://".to_owned()
+        });
+        let name = self.client.hostname.as_deref().unwrap_or("-");
+        checks.require("client.hostname", (1..=255).contains(&name.len()), || {
+            "must have 1 to 255 bytes".to_owned()
+        });
+        checks.range(
+            "client.poll_interval_s",
+            &self.client.poll_interval_s,
+            0..=86_400,
+        );
+        let level = logs::check_filter(&self.log.level);
+        checks.require("log.level", level.is_ok(), || {
+            level
+                .err()
+                .map_or_else(String::new, |error| error.to_string())
+        });
+        let format = self.log.format.parse::<Format>();
+        checks.require("log.format", format.is_ok(), || {
+            format!("is {:?}, but must be text or json", self.log.format)
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tautline_std::settings::Sources;
+
+    fn load(variables: &[(&str, &str)]) -> Result<AgentSettings, String> {
+        let mut sources = Sources::default();
+        sources.environment(
+            variables
+                .iter()
+                .map(|(name, value)| (name.into(), value.into())),
+        );
+        sources.load().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_relay_is_enough() {
+        let settings = load(&[("TAUTLINE_RELAY_ADDRESS", "relay.example")]).unwrap();
+        let origin = settings.origin().unwrap();
+        assert_eq!(origin.to_string(), "http://relay.example:52311");
+        let client = settings.of_client(&origin, "web-1");
+        assert_eq!(client.relay.authority(), "relay.example:52311");
+        assert_eq!(client.poll_interval, Duration::from_secs(900));
+    }
+
+    #[test]
+    fn tls_comes_by_url_or_by_key() {
+        let with = |address, more| load(&[("TAUTLINE_RELAY_ADDRESS", address), more]).unwrap();
+        let ca = ("TAUTLINE_RELAY_CA_FILE", "/ca.pem");
+        assert!(with("https://relay", ca).origin().unwrap().tls);
+        assert!(
+            with("relay", ("TAUTLINE_RELAY_TLS", "true"))
+                .origin()
+                .unwrap()
+                .tls
+        );
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_at_once() {
+        assert_eq!(
+            load(&[("TAUTLINE_LOG_FORMAT", "xml")]).unwrap_err(),
+            "relay.address (not set) has to name the relay, by --relay for one\n\
+             TAUTLINE_LOG_FORMAT: log.format is \"xml\", but must be text or json"
+        );
+        let error = load(&[
+            ("TAUTLINE_RELAY_ADDRESS", "a b"),
+            ("TAUTLINE_CLIENT_POLL_INTERVAL_S", "100000"),
+        ]);
+        assert_eq!(
+            error.unwrap_err(),
+            "TAUTLINE_RELAY_ADDRESS: relay.address is \"a b\"; expected HOST, HOST:PORT or a URL \
+             such as https://relay.example:52311\nTAUTLINE_CLIENT_POLL_INTERVAL_S: \
+             client.poll_interval_s is 100000, but must be 0 to 86400"
+        );
+        let plain = [
+            ("TAUTLINE_RELAY_ADDRESS", "relay"),
+            ("TAUTLINE_RELAY_CA_FILE", "/ca.pem"),
+        ];
+        assert!(load(&plain).unwrap_err().contains("of no use without TLS"));
+    }
+}

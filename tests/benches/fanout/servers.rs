@@ -1,0 +1,398 @@
+//! The three servers that are compared.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use rustix::net::{AddressFamily, SocketType};
+use tautline_core::wire::frame::HEADER_BYTES;
+use tautline_core::wire::message::{self, ToClient};
+use tautline_core::wire::proof::{BodyDigest, ClientSecret, Request, Session};
+use tautline_core::{ClientId, Incarnation, NotificationId};
+
+use super::PAYLOAD_BYTES;
+use super::subscribers::Subscribers;
+
+/// A server under test.
+pub(crate) trait Server {
+    /// Brings so many subscribers to it.
+    fn connect(&mut self, subscribers: &mut Subscribers, count: usize);
+    /// Has it write one message to all of them.
+    fn publish(&mut self);
+    /// Bytes that each of them gets by it.
+    fn delivery_bytes(&self) -> usize;
+    /// Its process.
+    fn process(&self) -> &Child;
+
+    /// CPU time of the process so far, user and system.
+    fn cpu_micros(&self) -> f64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process().id()));
+        let stat = stat.expect("the process lives");
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .expect("a name")
+            .1
+            .split_whitespace()
+            .collect();
+        let ticks: f64 =
+            fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+        ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64
+    }
+
+    /// Its own memory, without files and shared pages.
+    fn memory_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()));
+        let status = status.expect("the process lives");
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .expect("RssAnon");
+        let kib: u64 = line
+            .split_whitespace()
+            .nth(1)
+            .expect("a figure")
+            .parse()
+            .expect("a figure");
+        kib * 1_024
+    }
+}
+
+/// A process that ends with its handle.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
+
+/// Ports for one peer address are short of 19,000, so sources are spread over
+/// the loopback network.
+fn connect_from(place: usize, to: SocketAddr) -> TcpStream {
+    let source = Ipv4Addr::new(127, 1, (place / 4_000) as u8, 1);
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
+    let socket = socket.expect("a socket");
+    rustix::net::bind(&socket, &SocketAddr::new(IpAddr::V4(source), 0)).expect("an address");
+    rustix::net::connect(&socket, &to).expect("a connection");
+    TcpStream::from(socket)
+}
+
+/// The daemon, with its clients registered and connected as the protocol has
+/// it.
+pub(crate) struct Relay {
+    process: Process,
+    address: SocketAddr,
+    token: String,
+    operator: Option<BufReader<TcpStream>>,
+    _data: tempfile::TempDir,
+}
+
+impl Relay {
+    pub(crate) fn start() -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let address = super::free_address();
+        let child = Command::new(tautline_tests::binary("tautlined"))
+            .args([
+                "--listen",
+                &address.to_string(),
+                "--log-level",
+                "error",
+                "--data-dir",
+            ])
+            .arg(data.path())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the daemon starts");
+        let mut process = Process(child);
+        let mut first = String::new();
+        let stdout = process.0.stdout.as_mut().expect("a pipe");
+        BufReader::new(stdout)
+            .read_line(&mut first)
+            .expect("a line");
+        let token = first
+            .trim()
+            .rsplit_once("token=")
+            .expect("the page's address")
+            .1
+            .into();
+        Self {
+            process,
+            address,
+            token,
+            operator: None,
+            _data: data,
+        }
+    }
+
+    /// The length of the frame that a client gets.
+    pub(crate) fn frame_bytes(&self) -> usize {
+        let notification = message::Notification {
+            id: NotificationId(0),
+            lifetime_s: 0,
+            reply_window_ms: 0,
+            payload: &[0; PAYLOAD_BYTES],
+        };
+        ToClient::Notification(notification).encoded_len()
+    }
+
+    /// One line of clients: each registers over one connection and opens its
+    /// own.
+    fn bring(&self, subscribers: &mut Subscribers, count: usize) {
+        let control = TcpStream::connect(self.address).expect("a connection");
+        let mut control = BufReader::new(control);
+        for place in 0..count {
+            let body = format!(
+                r#"{{"protocol":1,"registration":1,"hostname":"host-{place:010}",
+                "interfaces":[{{"address":"10.0.0.1","prefix":24}}],"udp_port":0,
+                "persistent_connection":true}}"#
+            );
+            let answer = exchange(&mut control, "POST", "/v1/register", "", &body);
+            let answer: serde_json::Value = serde_json::from_str(&answer).expect("an answer");
+            let client: ClientId = text(&answer, "client").parse().expect("an identity");
+            let session = Session {
+                client,
+                registration: 1,
+                incarnation: Incarnation(answer["incarnation"].as_u64().expect("a number") as u32),
+                nonce: bytes(text(&answer, "nonce")),
+            };
+            let key = ClientSecret(bytes(text(&answer, "secret"))).session_key(&session);
+            let target = "/v1/connect";
+            let asked = Request {
+                method: "GET",
+                target,
+                body: BodyDigest::of(b""),
+            };
+            let proof = asked.prove(&key, client, 1);
+            let mut socket = connect_from(place, self.address);
+            write!(
+                socket,
+                "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n\
+                 Upgrade: tautline\r\nAuthorization: {proof}\r\n\r\n"
+            )
+            .expect("a connection");
+            read_hello(&mut socket);
+            subscribers.push(socket);
+        }
+    }
+}
+
+impl Server for Relay {
+    fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
+        self.bring(subscribers, count);
+        let operator = TcpStream::connect(self.address).expect("a connection");
+        self.operator = Some(BufReader::new(operator));
+    }
+
+    fn publish(&mut self) {
+        let body = format!(
+            r#"{{"target":{{"all":true}},"payload":"{}"}}"#,
+            "x".repeat(64)
+        );
+        let token = format!("Authorization: Bearer {}\r\n", self.token);
+        let operator = self.operator.as_mut().expect("connected");
+        exchange(operator, "POST", "/v1/notifications", &token, &body);
+    }
+
+    fn delivery_bytes(&self) -> usize {
+        self.frame_bytes()
+    }
+
+    fn process(&self) -> &Child {
+        &self.process.0
+    }
+}
+
+/// The bare loop: this program again, with other arguments.
+pub(crate) struct Bare {
+    process: Process,
+    address: SocketAddr,
+    lines: BufReader<ChildStdout>,
+    frame_bytes: usize,
+}
+
+impl Bare {
+    pub(crate) fn start(frame_bytes: usize) -> Self {
+        let child = Command::new(std::env::current_exe().expect("a path"))
+            .args(["bare", &frame_bytes.to_string()])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the bare loop starts");
+        let mut process = Process(child);
+        let mut lines = BufReader::new(process.0.stdout.take().expect("a pipe"));
+        let mut line = String::new();
+        lines.read_line(&mut line).expect("a line");
+        let address = line.trim().parse().expect("an address");
+        Self {
+            process,
+            address,
+            lines,
+            frame_bytes,
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        let stdin = self.process.0.stdin.as_mut().expect("a pipe");
+        writeln!(stdin, "{line}").expect("the bare loop lives");
+    }
+}
+
+impl Server for Bare {
+    fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
+        self.say(&count.to_string());
+        for place in 0..count {
+            subscribers.push(connect_from(place, self.address));
+        }
+        self.lines.read_line(&mut String::new()).expect("a line");
+    }
+
+    fn publish(&mut self) {
+        self.say("go");
+    }
+
+    fn delivery_bytes(&self) -> usize {
+        self.frame_bytes
+    }
+
+    fn process(&self) -> &Child {
+        &self.process.0
+    }
+}
+
+/// nats-server, one subscription for each connection.
+pub(crate) struct Nats {
+    process: Process,
+    address: SocketAddr,
+    publisher: Option<TcpStream>,
+}
+
+impl Nats {
+    /// `None` where it is not installed.
+    pub(crate) fn start() -> Option<Self> {
+        let address = super::free_address();
+        let child = Command::new("nats-server")
+            .args(["--addr", "127.0.0.1", "--port", &address.port().to_string()])
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        let process = Process(child);
+        let deadline = super::deadline();
+        while TcpStream::connect(address).is_err() {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "nats-server does not listen"
+            );
+            std::thread::yield_now();
+        }
+        Some(Self {
+            process,
+            address,
+            publisher: None,
+        })
+    }
+
+    fn open(&self, place: usize) -> TcpStream {
+        let mut socket = connect_from(place, self.address);
+        let mut info = BufReader::new(&socket);
+        info.read_line(&mut String::new()).expect("INFO");
+        socket
+            .write_all(b"CONNECT {\"verbose\":false}\r\n")
+            .expect("a connection");
+        socket
+    }
+
+    fn ping(socket: &mut TcpStream) {
+        socket.write_all(b"PING\r\n").expect("a connection");
+        let mut pong = [0; 6];
+        socket.read_exact(&mut pong).expect("PONG");
+        assert_eq!(&pong, b"PONG\r\n");
+    }
+}
+
+impl Server for Nats {
+    fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
+        for place in 0..count {
+            let mut socket = self.open(place);
+            socket.write_all(b"SUB x 1\r\n").expect("a connection");
+            Self::ping(&mut socket);
+            subscribers.push(socket);
+        }
+        self.publisher = Some(self.open(count));
+    }
+
+    fn publish(&mut self) {
+        let publisher = self.publisher.as_mut().expect("connected");
+        write!(
+            publisher,
+            "PUB x {PAYLOAD_BYTES}\r\n{}\r\n",
+            "x".repeat(PAYLOAD_BYTES)
+        )
+        .expect("a connection");
+    }
+
+    fn delivery_bytes(&self) -> usize {
+        format!("MSG x 1 {PAYLOAD_BYTES}\r\n").len() + PAYLOAD_BYTES + 2
+    }
+
+    fn process(&self) -> &Child {
+        &self.process.0
+    }
+}
+
+/// One request and the body of its answer.
+fn exchange(
+    connection: &mut BufReader<TcpStream>,
+    method: &str,
+    target: &str,
+    headers: &str,
+    body: &str,
+) -> String {
+    let length = body.len();
+    write!(
+        connection.get_mut(),
+        "{method} {target} HTTP/1.1\r\nHost: relay\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("a connection");
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(
+            connection.read_line(&mut head).expect("a head"),
+            0,
+            "{head}"
+        );
+    }
+    assert!(head.starts_with("HTTP/1.1 20"), "{head}");
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
+        .expect("a length");
+    let mut body = vec![0; length];
+    connection.read_exact(&mut body).expect("a body");
+    String::from_utf8(body).expect("text")
+}
+
+/// Reads the 101 and the relay's first frame.
+fn read_hello(socket: &mut TcpStream) {
+    let mut reader = BufReader::new(&mut *socket);
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        assert_ne!(reader.read_line(&mut head).expect("a head"), 0, "{head}");
+    }
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+    let mut header = [0; HEADER_BYTES];
+    reader.read_exact(&mut header).expect("a frame");
+    let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
+    reader
+        .read_exact(&mut vec![0; length as usize])
+        .expect("a frame");
+}
+
+fn text<'a>(answer: &'a serde_json::Value, key: &str) -> &'a str {
+    answer[key].as_str().expect("a text")
+}
+
+fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+    let byte = |place: usize| u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).expect("hex");
+    core::array::from_fn(byte)
+}

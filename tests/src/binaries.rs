@@ -1,0 +1,31 @@
+//! The programs that tests and benchmarks start as processes of their own.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+/// The path of a program of this workspace, built in the profile that the
+/// caller is built in.
+///
+/// # Panics
+/// When it can not be built.
+pub fn binary(name: &str) -> PathBuf {
+    let caller = std::env::current_exe().expect("a path");
+    // target/PROFILE/deps/CALLER
+    let profile = caller
+        .parent()
+        .and_then(|deps| deps.parent())
+        .expect("a target folder");
+    let release = profile.ends_with("release");
+    let target = profile.parent().expect("a target folder");
+    let mut build = Command::new(env!("CARGO"));
+    build
+        .args(["build", "--quiet", "--workspace", "--bin", name])
+        .env("CARGO_TARGET_DIR", target);
+    if release {
+        build.arg("--release");
+    }
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let status = build.current_dir(root).status().expect("cargo starts");
+    assert!(status.success(), "{name} can not be built");
+    profile.join(name)
+}

@@ -1,0 +1,371 @@
+//! What happens on the network: connections open, segments and datagrams
+//! arrive, or do not.
+
+use core::time::Duration;
+use std::net::{IpAddr, SocketAddr};
+
+use tautline_core::{CloseReason, ConnId, ConnectError, Instant};
+
+use super::link::Segment;
+pub(super) use super::link::{LinkId, Links, Paths, Side};
+use super::node::{Fact, NodeId, State};
+use super::{Fault, Happening, World};
+
+/// How long a driver lets a connection open.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
+/// When a lost segment is sent again.
+const RESEND: Duration = Duration::from_millis(400);
+/// Questions of a keep-alive without an answer that end a connection.
+const UNANSWERED_MAX: u32 = 3;
+/// After which a sender gives a connection up.
+const GIVE_UP: Duration = Duration::from_secs(90);
+
+pub(super) struct Datagram {
+    from: (NodeId, SocketAddr),
+    to: SocketAddr,
+    bytes: Vec<u8>,
+}
+
+impl World {
+    /// A node opens a connection.
+    pub(super) fn open(&mut self, node: NodeId, conn: ConnId, host: &str, port: u16, tls: bool) {
+        let address = self.nodes[node.0].next_address();
+        let target = self.resolve(host);
+        let to = target.map_or(NodeId(usize::MAX), |(id, _)| id);
+        let ip = target.map_or_else(|| address.ip(), |(_, ip)| ip);
+        let listener = (to, SocketAddr::new(ip, port));
+        let opener = (node, address, conn);
+        let link = self.links.add(opener, listener, tls, &mut self.dice);
+        self.nodes[node.0].insert(conn, link, Side::Opener, State::Connecting);
+        if self.faults.strike(Fault::Exhausted) {
+            self.fail_open(link, ConnectError::Exhausted);
+        } else if target.is_none() || self.faults.strike(Fault::Unresolved) {
+            self.fail_open(link, ConnectError::Unresolved);
+        } else {
+            self.schedule(OPEN_TIMEOUT, Happening::OpenTimedOut(link));
+            if !self.faults.strike(Fault::ConnectLost) {
+                let delay = self.latency(node, to);
+                self.schedule(delay, Happening::OpenArrives(link));
+            }
+        }
+    }
+
+    fn resolve(&self, host: &str) -> Option<(NodeId, IpAddr)> {
+        if let Ok(ip) = host.parse::<IpAddr>() {
+            let node = self.nodes.iter().position(|node| node.ip == ip)?;
+            return Some((NodeId(node), ip));
+        }
+        let node = *self.names.get(host)?;
+        Some((node, self.nodes[node.0].ip))
+    }
+
+    pub(super) fn open_arrives(&mut self, link: LinkId) {
+        let Some([from, to]) = self.ends(link) else {
+            return;
+        };
+        if !self.paths.open(from, to, self.now) || !self.nodes[to.0].powered {
+            self.schedule(Duration::from_secs(1), Happening::OpenArrives(link));
+            return;
+        }
+        let back = self.latency(to, from);
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        if !state.end(Side::Opener).open {
+            return;
+        }
+        let port = state.end(Side::Listener).address.port();
+        let target = &self.nodes[to.0];
+        let listens = target.running.is_some() && target.tcp_port == Some(port);
+        if !listens || self.faults.strike(Fault::ConnectRefused) {
+            self.schedule(back, Happening::OpenAnswered(link, false));
+            return;
+        }
+        state.end(Side::Listener).open = true;
+        self.start_keep_alive(link, to, Side::Listener);
+        self.push_fact(to, Fact::Accept(link));
+        self.schedule(back, Happening::OpenAnswered(link, true));
+    }
+
+    pub(super) fn open_answered(&mut self, link: LinkId, open: bool) {
+        let Some([from, to]) = self.ends(link) else {
+            return;
+        };
+        if !self.paths.open(to, from, self.now) {
+            self.schedule(Duration::from_secs(1), Happening::OpenAnswered(link, open));
+            return;
+        }
+        let Some(conn) = self.opening(link) else {
+            return;
+        };
+        if !open {
+            self.fail_open(link, ConnectError::Refused);
+            return;
+        }
+        if let Some(state) = self.nodes[from.0].conn(conn) {
+            state.state = State::Open;
+        }
+        self.start_keep_alive(link, from, Side::Opener);
+        self.push_fact(from, Fact::Connected(conn));
+        self.push_fact(from, Fact::Readable(conn));
+    }
+
+    pub(super) fn open_timed_out(&mut self, link: LinkId) {
+        if self.opening(link).is_some() {
+            self.fail_open(link, ConnectError::TimedOut);
+            self.send_reset(link, Side::Listener);
+        }
+    }
+
+    /// The connection that the link is to be, while it is not open yet.
+    fn opening(&mut self, link: LinkId) -> Option<ConnId> {
+        let end = self.links.get(link)?.end(Side::Opener);
+        let (node, conn) = (end.node, end.conn.filter(|_| end.open)?);
+        let state = self.nodes[node.0].conn(conn)?.state;
+        (state == State::Connecting).then_some(conn)
+    }
+
+    fn fail_open(&mut self, link: LinkId, why: ConnectError) {
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        let end = state.end(Side::Opener);
+        end.open = false;
+        let (node, conn) = (end.node, end.conn);
+        if let Some(conn) = conn
+            && let Some(state) = self.nodes[node.0].conn(conn)
+        {
+            state.state = State::Over;
+            self.push_fact(node, Fact::ConnectFailed(conn, why));
+        }
+        self.links.sweep(link);
+    }
+
+    /// Writes to a link as much as it takes.
+    pub(super) fn write_link(&mut self, link: LinkId, side: Side, bytes: &[u8]) -> usize {
+        let short = self.faults.strike(Fault::PartialWrite);
+        let Some(state) = self.links.get(link) else {
+            return bytes.len();
+        };
+        let pipe = state.pipe_from(side);
+        let mut len = bytes.len().min(pipe.room());
+        if short {
+            len = self.dice.index(len + 1);
+            // Nobody reads to make room, so it is told by itself.
+            let delay = self.dice.span(Duration::ZERO..Duration::from_millis(5));
+            self.schedule(delay, Happening::RoomArrives(link, side));
+        }
+        if len > 0 {
+            self.send_segment(link, side, Segment::Bytes(bytes[..len].to_vec()));
+        }
+        len
+    }
+
+    /// Ends the sending direction behind all that was written.
+    pub(super) fn write_fin(&mut self, link: LinkId, side: Side) {
+        self.send_segment(link, side, Segment::Fin);
+    }
+
+    fn send_segment(&mut self, link: LinkId, side: Side, segment: Segment) {
+        let Some([opener, listener]) = self.ends(link) else {
+            return;
+        };
+        let (from, to) = match side {
+            Side::Opener => (opener, listener),
+            Side::Listener => (listener, opener),
+        };
+        let mut delay = self.latency(from, to);
+        if self.faults.strike(Fault::Straggler) {
+            delay += self.dice.span(Duration::ZERO..Duration::from_secs(3));
+        }
+        let mut due = self.now + delay;
+        if let Some(state) = self.links.get(link) {
+            let pipe = state.pipe_from(side);
+            if pipe.cut {
+                self.send_reset(link, side);
+                return;
+            }
+            due = due.max(pipe.last_due.unwrap_or(due));
+            pipe.last_due = Some(due);
+            if let Segment::Bytes(bytes) = &segment {
+                pipe.used_bytes += bytes.len();
+            }
+            pipe.flying.push_back(segment);
+        }
+        self.queue.push(due, Happening::SegmentArrives(link, side));
+    }
+
+    pub(super) fn segment_arrives(&mut self, link: LinkId, from: Side) {
+        let now = self.now;
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        let sender = state.end(from).node;
+        let receiver = state.end(from.other());
+        let (to, open, conn) = (receiver.node, receiver.open, receiver.conn);
+        let arrives = self.paths.open(sender, to, now) && self.nodes[to.0].powered;
+        let pipe = state.pipe_from(from);
+        if !arrives {
+            let since = *pipe.lost_since.get_or_insert(now);
+            if now.saturating_since(since) < GIVE_UP {
+                self.schedule(RESEND, Happening::SegmentArrives(link, from));
+            } else {
+                self.end_side(link, from, CloseReason::Reset);
+            }
+            return;
+        }
+        pipe.lost_since = None;
+        let Some(segment) = pipe.flying.pop_front() else {
+            return;
+        };
+        if !open {
+            self.send_reset(link, from);
+            return;
+        }
+        match segment {
+            Segment::Bytes(bytes) => pipe.arrived.extend(bytes),
+            Segment::Fin => pipe.fin_arrived = true,
+        }
+        if let Some(conn) = conn {
+            self.push_fact(to, Fact::Readable(conn));
+        }
+    }
+
+    /// The reader has read; the writer will hear of it.
+    pub(super) fn announce_room(&mut self, link: LinkId, reader: Side) {
+        if let Some([opener, listener]) = self.ends(link) {
+            let delay = self.latency(opener, listener);
+            self.schedule(delay, Happening::RoomArrives(link, reader.other()));
+        }
+    }
+
+    pub(super) fn room_arrives(&mut self, link: LinkId, at: Side) {
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        let end = state.end(at);
+        if let (true, Some(conn)) = (end.open, end.conn) {
+            let node = end.node;
+            self.push_fact(node, Fact::Room(conn));
+        }
+    }
+
+    pub(super) fn send_reset(&mut self, link: LinkId, to: Side) {
+        if let Some([opener, listener]) = self.ends(link) {
+            let delay = self.latency(opener, listener);
+            self.schedule(delay, Happening::ResetArrives(link, to));
+        }
+    }
+
+    pub(super) fn reset_arrives(&mut self, link: LinkId, at: Side) {
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        let (to, from) = (state.end(at).node, state.end(at.other()).node);
+        if self.paths.open(from, to, self.now) {
+            self.end_side(link, at, CloseReason::Reset);
+        }
+    }
+
+    fn start_keep_alive(&mut self, link: LinkId, node: NodeId, side: Side) {
+        if let Some(period) = self.nodes[node.0].keep_alive {
+            self.schedule(period, Happening::KeepAlive(link, side));
+        }
+    }
+
+    /// One end asks the other whether it is there.
+    pub(super) fn keep_alive(&mut self, link: LinkId, side: Side) {
+        let now = self.now;
+        let Some(state) = self
+            .links
+            .get(link)
+            .filter(|link| link.ends[side as usize].open)
+        else {
+            return;
+        };
+        let (own, other) = (state.end(side).node, state.end(side.other()));
+        let (peer, known) = (other.node, other.open);
+        let heard = self.nodes[peer.0].powered
+            && self.paths.open(own, peer, now)
+            && self.paths.open(peer, own, now);
+        let end = state.end(side);
+        end.unanswered = if heard { 0 } else { end.unanswered + 1 };
+        if end.unanswered > UNANSWERED_MAX || (heard && !known) {
+            self.end_side(link, side, CloseReason::Reset);
+        } else {
+            self.start_keep_alive(link, own, side);
+        }
+    }
+
+    /// A system forgets its side of a connection, and its driver hears why.
+    pub(super) fn end_side(&mut self, link: LinkId, side: Side, why: CloseReason) {
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        let end = state.end(side);
+        if !core::mem::replace(&mut end.open, false) {
+            return;
+        }
+        let (node, conn) = (end.node, end.conn);
+        self.links.sweep(link);
+        if let Some(conn) = conn
+            && let Some(state) = self.nodes[node.0].conn(conn)
+        {
+            let opening = state.state == State::Connecting;
+            state.state = State::Over;
+            self.push_fact(
+                node,
+                if opening && why == CloseReason::Reset {
+                    Fact::ConnectFailed(conn, ConnectError::Refused)
+                } else {
+                    Fact::Closed(conn, why)
+                },
+            );
+        }
+    }
+
+    /// A node sends a datagram.
+    pub(super) fn send_datagram(&mut self, node: NodeId, to: SocketAddr, bytes: &[u8]) {
+        if self.faults.strike(Fault::DatagramLost) {
+            return;
+        }
+        let copies = 1 + u32::from(self.faults.strike(Fault::DatagramRepeated));
+        for _ in 0..copies {
+            let mut bytes = bytes.to_vec();
+            if self.faults.strike(Fault::DatagramFlipped) {
+                let place = self.dice.index(bytes.len());
+                bytes[place] ^= 1 << self.dice.below(8);
+            }
+            let target = self.nodes.iter().position(|node| node.udp_address() == to);
+            let mut delay = self.latency(node, NodeId(target.unwrap_or(node.0)));
+            if self.faults.strike(Fault::DatagramDelayed) {
+                delay += self.dice.span(Duration::ZERO..Duration::from_secs(2));
+            }
+            let from = (node, self.nodes[node.0].udp_address());
+            let datagram = Datagram { from, to, bytes };
+            self.schedule(delay, Happening::DatagramArrives(datagram));
+        }
+    }
+
+    pub(super) fn datagram_arrives(&mut self, datagram: Datagram) {
+        let Datagram { from, to, bytes } = datagram;
+        let target = self.nodes.iter().position(|node| node.udp_address() == to);
+        let Some(target) = target.map(NodeId) else {
+            return;
+        };
+        let up = self.nodes[target.0].running.is_some();
+        if up && self.paths.open(from.0, target, self.now) {
+            self.push_fact(target, Fact::Datagram(from.1, bytes));
+        }
+    }
+
+    pub(super) fn ends(&mut self, link: LinkId) -> Option<[NodeId; 2]> {
+        let link = self.links.get(link)?;
+        Some([link.ends[0].node, link.ends[1].node])
+    }
+
+    fn latency(&mut self, from: NodeId, to: NodeId) -> Duration {
+        let now: Instant = self.now;
+        self.paths.latency(from, to, now, &mut self.dice)
+    }
+}

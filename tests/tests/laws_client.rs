@@ -1,0 +1,192 @@
+//! The client keeps the laws of the contract, with a relay that is sound and
+//! peers that are not.
+
+use core::time::Duration;
+
+use tautline_core::client::{self, Client, Event, RelayAddress};
+use tautline_core::notify::{Handle, NotifyOptions};
+use tautline_core::relay::{self, Relay, To};
+use tautline_core::wire::proof::MasterKey;
+use tautline_core::{ConnId, Incarnation, Instant, Output, StoreOp, Ticket};
+use tautline_tests::Dice;
+use tautline_tests::counting::{self, Counting};
+use tautline_tests::laws::{self, Driver, EndpointCase, EndpointSubject, Log, Misuse, Peer, Wish};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+struct ClientCase {
+    relay: Peer<Relay>,
+    /// The effect that the last registration's number rests on.
+    renamed: Option<Ticket>,
+    unanswered: Vec<Handle>,
+    steadied: u64,
+}
+
+impl ClientCase {
+    /// The relay takes new connections and works off what it heard.
+    fn run_relay(&mut self, driver: &mut Driver<Client>, now: Instant) {
+        let connecting: Vec<ConnId> = driver.connecting().collect();
+        for conn in connecting {
+            if self.relay.accept(now, conn) {
+                driver.connected(now, conn);
+            }
+        }
+        let driver = std::cell::RefCell::new(driver);
+        let knows = |conn| driver.borrow().knows(conn);
+        self.relay.run(now, knows, |_, wish| {
+            if let Wish::Ended(conn) = wish {
+                let why = tautline_core::CloseReason::Done;
+                driver.borrow_mut().lose(now, conn, why);
+            }
+            None
+        });
+    }
+
+    fn notify(&mut self, now: Instant, lifetime: Duration) {
+        let options = NotifyOptions {
+            lifetime,
+            reply_window: Duration::ZERO,
+        };
+        // Full is an answer as good as any.
+        let _ = self.relay.endpoint.notify(now, To::All, &[1; 64], options);
+    }
+}
+
+impl EndpointCase for ClientCase {
+    type Endpoint = Client;
+    const NAME: &'static str = "client";
+
+    fn new(seed: u64) -> (Client, Self) {
+        let mut dice = Dice::new(seed);
+        let address = RelayAddress {
+            host: "relay".into(),
+            port: 52_311,
+            tls: false,
+        };
+        let mut settings = client::Settings::new(address, "client");
+        settings.registrar.retry_min = Duration::from_secs(1);
+        settings.registrar.retry_max = Duration::from_secs(2);
+        let mut limits = client::Limits::default();
+        limits.mailbox.notifications_max = 4;
+        let client = Client::new(settings, limits, dice.seed());
+
+        let mut settings = relay::Settings::new(MasterKey([7; 32]), Incarnation(1));
+        settings.registry.secrets_over_plaintext = true;
+        let relay = Relay::new(settings, relay::Limits::default(), dice.seed());
+        let case = Self {
+            relay: Peer::new(relay),
+            renamed: None,
+            unanswered: Vec::with_capacity(64),
+            steadied: 0,
+        };
+        (client, case)
+    }
+
+    fn event(&mut self, client: &mut Client, _now: Instant, event: Event, log: &mut Log) {
+        log.event(&event);
+        if let Event::Notification { notification, id } = event {
+            assert!(
+                client.notification(notification).is_some(),
+                "{id} is not there"
+            );
+            self.unanswered.push(notification);
+        }
+    }
+
+    fn command(&mut self, driver: &mut Driver<Client>, now: Instant, dice: &mut Dice) {
+        self.run_relay(driver, now);
+        if dice.one_in(4) {
+            let lifetime = dice.span(Duration::from_secs(1)..Duration::from_secs(100));
+            self.notify(now, lifetime);
+        }
+        if let Some(handle) = self.unanswered.pop() {
+            if dice.one_in(4) {
+                driver.endpoint.dismiss(now, handle);
+            } else {
+                // Expired is an answer as good as any.
+                let _ = driver.endpoint.reply(now, handle, b"pong");
+            }
+        }
+    }
+
+    fn bytes(&mut self, conn: ConnId, dice: &mut Dice) -> Vec<u8> {
+        let len = if dice.one_in(2) {
+            1 + dice.index(100)
+        } else {
+            10_000
+        };
+        self.relay.said(conn, len).unwrap_or_default()
+    }
+
+    fn opened(&mut self, conn: ConnId, now: Instant) -> bool {
+        self.relay.accept(now, conn)
+    }
+
+    fn sent(&mut self, conn: ConnId, bytes: &[u8]) {
+        self.relay.hear(conn, bytes);
+    }
+
+    /// That it is registered, with a number that it will not use again.
+    fn promises(&mut self, output: &Output<'_, Event>) -> Option<Ticket> {
+        match output {
+            Output::Store {
+                ticket,
+                op: StoreOp::Rename { .. },
+            } => {
+                self.renamed = Some(*ticket);
+                None
+            }
+            Output::Event(Event::Registered { .. }) => self.renamed,
+            _ => None,
+        }
+    }
+
+    fn misuse(
+        &mut self,
+        client: &mut Client,
+        now: Instant,
+        _dice: &mut Dice,
+    ) -> Result<Misuse, String> {
+        let Some(&known) = self.unanswered.first() else {
+            return Ok(Misuse::None);
+        };
+        let payload = vec![0; client::Limits::default().mailbox.reply_bytes_max + 1];
+        match client.reply(now, known, &payload) {
+            Ok(()) => Err("a reply that is too long was taken".to_owned()),
+            Err(_) => Ok(Misuse::Refused),
+        }
+    }
+
+    /// A notification and its reply.
+    fn steady(&mut self, driver: &mut Driver<Client>, now: Instant, dice: &mut Dice) -> bool {
+        self.steadied += 1;
+        let notifies = self.steadied < Self::STEADY_OPERATIONS / 2 || dice.one_in(4);
+        counting::paused(|| {
+            self.run_relay(driver, now);
+            if notifies && driver.endpoint.is_connected() {
+                self.notify(now, Duration::from_secs(2));
+            }
+        });
+        let mut talking = [None; 4];
+        for (talks, conn) in talking.iter_mut().zip(self.relay.talking()) {
+            *talks = Some(conn);
+        }
+        for conn in talking.into_iter().flatten() {
+            let said = counting::paused(|| self.relay.said(conn, 10_000));
+            driver.receive(now, conn, said.as_deref().unwrap_or_default());
+            counting::paused(|| drop(said));
+        }
+        while let Some(handle) = self.unanswered.pop() {
+            let _ = driver.endpoint.reply(now, handle, b"pong");
+        }
+        true
+    }
+}
+
+#[test]
+fn the_client_keeps_all_laws() {
+    let tally = laws::assert_lawful::<EndpointSubject<ClientCase>>(0..25);
+    assert!(tally.pokes > 100 && tally.dips > 100, "{tally:?}");
+    assert!(tally.promises > 100 && tally.steady > 1_000, "{tally:?}");
+}

@@ -1,0 +1,58 @@
+//! Transition tables are those that are checked in.
+
+use tautline_tests::tables;
+
+#[derive(Clone, Copy, Debug)]
+enum Door {
+    Closed,
+    Open,
+    Locked,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Hand {
+    Push,
+    Pull,
+    Turn,
+}
+
+fn next(door: Door, hand: Hand) -> Option<Door> {
+    match (door, hand) {
+        (Door::Closed, Hand::Push) => Some(Door::Open),
+        (Door::Open, Hand::Pull) => Some(Door::Closed),
+        (Door::Closed, Hand::Turn) => Some(Door::Locked),
+        (Door::Locked, Hand::Turn) => Some(Door::Closed),
+        _ => None,
+    }
+}
+
+fn door() -> String {
+    tables::render(
+        [Door::Closed, Door::Open, Door::Locked],
+        [Hand::Push, Hand::Pull, Hand::Turn],
+        next,
+    )
+}
+
+#[test]
+fn a_table_is_compared_with_its_file() {
+    tables::assert_checked_in("example-door", &door());
+}
+
+#[test]
+fn a_changed_transition_shows_as_a_difference() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("door.txt");
+    assert_eq!(tables::compare(&path, &door(), true), Ok(()));
+    assert_eq!(tables::compare(&path, &door(), false), Ok(()));
+
+    let changed = door().replace("Locked  .", "Open    .");
+    let difference = tables::compare(&path, &changed, false).expect_err("they differ");
+    let marked: Vec<&str> = difference
+        .lines()
+        .filter(|line| !line.starts_with(' '))
+        .collect();
+    assert_eq!(marked.len(), 2, "{difference}");
+    assert!(marked[0].starts_with("- Turn"), "{difference}");
+    assert!(marked[1].starts_with("+ Turn"), "{difference}");
+}
