@@ -70,6 +70,10 @@ impl Client {
             let Stage::Line(line) = &mut conn.stage else {
                 break;
             };
+            if !line.can_take() {
+                // Behind the goodbye nothing is listened to.
+                break;
+            }
             if !room || !has_room {
                 conn.resume = !room;
                 line.starved = room;
