@@ -429,12 +429,47 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::*;
+
+    /// From nothing to a notification that is replied to.
+    const SESSION: &[&[u8]] = &[
+        &[0, 0, 3, 0],                                            // start
+        &[0, 0, 0, 3, 0],                                         // the file is not there
+        &[0, 3, 0, 0, 0, 0, 0],                                   // the number is written
+        &[0, 0, 0, 0],                                            // and renamed
+        &[3, 0, 0, 0],                                            // open
+        &[5, 0, 6, 1, 1, 0, 12, 255, 15, 0, 0, 0, 0],             // admitted
+        &[0, 3, 0, 0, 0, 0, 0],                                   // the identity is written
+        &[0, 0, 0, 0],                                            // and renamed
+        &[3, 0, 0, 0],                                            // open
+        &[5, 1, 0, 0],                                            // upgraded
+        &[8, 1, 1, 0, 0, 0, 0, 1, 0, 3, 3, 5, 9, 8, 60, 0, 0, 0], // hello, notification
+        &[13, 0, 0, 0, 3, 4, 0, 0],                               // reply
+    ];
+
+    #[test]
+    fn a_whole_session_is_within_reach() {
+        let data = SESSION.concat();
+        let mut script = Script(&data);
+        let mut world = World::new(&mut script);
+        world.settle(&mut script);
+        while world.operate(&mut script).is_some() {
+            let polls_less = script.one_in(4);
+            assert!(!polls_less);
+            world.settle(&mut script);
+        }
+        assert!(world.connected);
+        assert_eq!(world.replies.len(), 1);
+        assert!(world.peers.iter().any(Peer::has_reply));
+        world.finish(&mut script);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
         #[test]
         fn any_operations_keep_the_promises(data in vec(any::<u8>(), 0..1_500)) {
-            super::operations(&data);
+            operations(&data);
         }
     }
 }

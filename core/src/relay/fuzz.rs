@@ -528,12 +528,39 @@ mod tests {
     use proptest::collection::vec;
     use proptest::prelude::*;
 
+    use super::*;
+
+    /// From nothing to a notification that is replied to.
+    const SESSION: &[&[u8]] = &[
+        &[3, 1, 0, 0],                     // start
+        &[0, 0, 0, 0],                     // accept
+        &[4, 0, 0, 0, 0, 0],               // register
+        &[6, 0, 0, 0, 0, 0, 0, 0, 0],      // connect
+        &[16, 0, 0, 5, 0, 8, 60, 0, 0, 0], // notify
+        &[10, 0, 0, 4, 6, 0, 0, 0, 0],     // reply
+    ];
+
+    #[test]
+    fn a_whole_session_is_within_reach() {
+        let data = SESSION.concat();
+        let mut script = Script(&data);
+        let mut world = World::new(&mut script);
+        while world.operate(&mut script).is_some() {
+            let polls_less = script.one_in(4);
+            assert!(!polls_less);
+            world.settle(&mut script);
+        }
+        let said = world.said.values().next().expect("it was said");
+        assert_eq!(said.replied.len(), 1);
+        world.finish(&mut script);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
         #[test]
         fn any_operations_keep_the_promises(data in vec(any::<u8>(), 0..2_000)) {
-            super::operations(&data);
+            operations(&data);
         }
     }
 }

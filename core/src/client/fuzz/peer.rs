@@ -62,6 +62,11 @@ impl Peer {
         self.kept.is_empty() && !self.ended && self.closing.is_none()
     }
 
+    #[cfg(test)]
+    pub(super) fn has_reply(&self) -> bool {
+        !self.replied.is_empty()
+    }
+
     pub(super) fn told_to_close(&mut self, how: Close) {
         match (self.closing, how) {
             (None, _) | (Some(Close::Finish), Close::Abort) => self.closing = Some(how),
