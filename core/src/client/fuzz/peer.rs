@@ -142,7 +142,10 @@ impl World {
             assert!(!self.registrations.contains(&registration), "used twice");
             self.registrations.push(registration);
         } else {
-            assert!(proof.is_some(), "without a proof: {request}");
+            // A session that ended while the connection was opened has no key
+            // any more: the relay refuses, and the client registers anew.
+            let unproven = request.starts_with("GET /v1/connect");
+            assert!(proof.is_some() || unproven, "without a proof: {request}");
         }
         if request.starts_with("GET /v1/connect") {
             let rest = core::mem::take(&mut self.peers[at].requests);
