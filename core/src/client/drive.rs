@@ -255,8 +255,10 @@ impl Client {
         self.stopped_if_last();
     }
 
+    /// Connections end one by one, and the stop itself may end the last.
     pub(super) fn stopped_if_last(&mut self) {
-        if self.stopping && self.conns.is_empty() && !core::mem::replace(&mut self.stopped, true) {
+        let last = self.stopping && self.conns.is_empty();
+        if last && !core::mem::replace(&mut self.stopped, true) {
             self.events.push_back(Event::Stopped);
         }
     }

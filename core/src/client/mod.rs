@@ -15,6 +15,8 @@ mod asking;
 mod drive;
 mod event;
 mod frames;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 mod identity;
 mod line;
 mod settings;
@@ -206,6 +208,7 @@ impl Client {
         self.registrar.handle_stop();
         self.pcc.handle_denied();
         self.asking.forget();
+        // What waits for the disk leads nowhere any more.
         self.numbering = false;
         self.admitted = None;
         self.session = None;

@@ -309,7 +309,9 @@ impl Client {
 
     /// Whether [`poll_write`](Self::poll_write) has bytes.
     pub fn wants_write(&self) -> bool {
-        !self.blocked && !self.out.is_empty()
+        // What is left of a request goes nowhere once this side has ended.
+        let open = !matches!(self.phase, Phase::Lingering | Phase::Closed);
+        open && !self.blocked && !self.out.is_empty()
     }
 
     /// Fills `buf` with bytes to write; returns how many, 0 if there are none

@@ -12,6 +12,8 @@
 //! forgets it, and whatever it announced can also be found by asking.
 
 pub mod body;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 mod mailbox;
 mod notifier;
 mod replies;

@@ -12,6 +12,8 @@
 //! * [`body`]: the JSON of both.
 
 pub mod body;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 mod registrar;
 mod registry;
 

@@ -16,6 +16,8 @@ mod connection;
 mod drive;
 mod event;
 mod frames;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 mod line;
 mod protocol;
 mod requests;

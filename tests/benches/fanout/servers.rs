@@ -167,12 +167,11 @@ impl Relay {
             };
             let proof = asked.prove(&key, client, 1);
             let mut socket = connect_from(place, self.address);
-            write!(
-                socket,
+            let head = format!(
                 "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n\
                  Upgrade: tautline\r\nAuthorization: {proof}\r\n\r\n"
-            )
-            .expect("a connection");
+            );
+            socket.write_all(head.as_bytes()).expect("a connection");
             read_hello(&mut socket);
             subscribers.push(socket);
         }
@@ -335,12 +334,10 @@ impl Server for Nats {
 
     fn publish(&mut self) {
         let publisher = self.publisher.as_mut().expect("connected");
-        write!(
-            publisher,
-            "PUB x {PAYLOAD_BYTES}\r\n{}\r\n",
-            "x".repeat(PAYLOAD_BYTES)
-        )
-        .expect("a connection");
+        let message = format!("PUB x {PAYLOAD_BYTES}\r\n{}\r\n", "x".repeat(PAYLOAD_BYTES));
+        publisher
+            .write_all(message.as_bytes())
+            .expect("a connection");
     }
 
     fn delivery_bytes(&self) -> usize {
@@ -361,11 +358,14 @@ fn exchange(
     body: &str,
 ) -> String {
     let length = body.len();
-    write!(
-        connection.get_mut(),
+    let request = format!(
         "{method} {target} HTTP/1.1\r\nHost: relay\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-    )
-    .expect("a connection");
+    );
+    // In one piece: two small ones would wait for each other's acknowledgement.
+    connection
+        .get_mut()
+        .write_all(request.as_bytes())
+        .expect("a connection");
     let mut head = String::new();
     while !head.ends_with("\r\n\r\n") {
         assert_ne!(

@@ -13,23 +13,25 @@ pub mod ready;
 pub mod slab;
 pub mod wheel;
 
-/// The operations that bytes stand for.
-struct Script<'a>(&'a [u8]);
+use crate::Instant;
 
-impl Script<'_> {
-    fn byte(&mut self) -> Option<u8> {
+/// The operations that bytes stand for.
+pub(crate) struct Script<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Script<'a> {
+    pub(crate) fn byte(&mut self) -> Option<u8> {
         let (first, rest) = self.0.split_first()?;
         self.0 = rest;
         Some(*first)
     }
 
-    fn short(&mut self) -> Option<u16> {
+    pub(crate) fn short(&mut self) -> Option<u16> {
         Some(u16::from_be_bytes([self.byte()?, self.byte()?]))
     }
 
     /// A number of any magnitude below `2^bits`, small ones as likely as
     /// large ones.
-    fn number(&mut self, bits: u32) -> Option<u64> {
+    pub(crate) fn number(&mut self, bits: u32) -> Option<u64> {
         let kept = u32::from(self.byte()?) % (bits + 1);
         if kept == 0 {
             return Some(0);
@@ -42,10 +44,28 @@ impl Script<'_> {
     }
 
     /// One of `items`, `None` at the end of the script or if there is none.
-    fn choose<T: Copy>(&mut self, items: &[T]) -> Option<T> {
+    pub(crate) fn choose<T: Copy>(&mut self, items: &[T]) -> Option<T> {
         let draw = self.short()? as usize;
         items.get(draw % items.len().max(1)).copied()
     }
+
+    /// So many bytes, fewer at the end of the script.
+    pub(crate) fn bytes(&mut self, len: usize) -> &'a [u8] {
+        let (bytes, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        bytes
+    }
+
+    /// True about once in `times`, never at the end of the script.
+    pub(crate) fn one_in(&mut self, times: u8) -> bool {
+        self.byte().is_some_and(|byte| byte % times == times - 1)
+    }
+}
+
+/// When a timer for the moment fires: timers have whole milliseconds, and are
+/// never early.
+pub(crate) fn fires_at(at: Instant) -> Instant {
+    Instant::from_micros(at.as_micros().next_multiple_of(1_000))
 }
 
 #[cfg(test)]

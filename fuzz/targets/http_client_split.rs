@@ -1,0 +1,7 @@
+//! See `tautline_core::http::fuzz::client_split`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tautline_core::http::fuzz::client_split as check;
+
+fuzz_target!(|data: &[u8]| check(data));

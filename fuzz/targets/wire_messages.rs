@@ -1,0 +1,7 @@
+//! See `tautline_core::wire::fuzz::messages`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tautline_core::wire::fuzz::messages as check;
+
+fuzz_target!(|data: &[u8]| check(data));
