@@ -159,12 +159,18 @@ impl Pair {
         Some(())
     }
 
+    /// A confirmation takes a reply that was sent, and nothing that is still
+    /// handled. Which of two replies to one number it takes is not told.
     fn taken(&mut self, script: &mut Script<'_>) -> Option<()> {
         let draw = usize::from(script.byte()?);
         let id = self.list.get(draw % (self.list.len() + 1));
         let id = id.map_or(NotificationId(u64::MAX), |listed| listed.id);
-        self.mailbox.handle_taken(id);
-        self.remove(|listed| listed.id == id);
+        let replied = |listed: &&Listed| listed.id == id && listed.stage != Stage::Handling;
+        let replies: Vec<_> = self.list.iter().filter(replied).collect();
+        if replies.iter().all(|listed| listed.stage == Stage::Sent) && replies.len() <= 1 {
+            self.mailbox.handle_taken(id);
+            self.remove(|listed| listed.id == id && listed.stage == Stage::Sent);
+        }
         Some(())
     }
 
