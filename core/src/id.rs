@@ -5,27 +5,33 @@
 //! the place. An *identity* ([`ClientId`], …) is what goes over the wire.
 
 use core::fmt;
+use core::num::NonZeroU32;
 use core::str::FromStr;
 
 /// Index and generation of an entry of a [`Slab`](crate::collections::Slab).
+///
+/// `Option<Key>` is 8 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    index: u32,
+    /// The index and one: tables have at most `u32::MAX` places.
+    place: NonZeroU32,
     generation: u32,
 }
 
-const _: () = assert!(size_of::<Key>() == 8);
+const _: () = assert!(size_of::<Option<Key>>() == 8);
 
 impl Key {
-    /// The key of the entry `index` in its `generation`.
+    /// The key of the entry `index` in its `generation`. An index beyond the
+    /// last that there can be, `u32::MAX - 1`, counts as that.
     pub const fn new(index: u32, generation: u32) -> Self {
-        Self { index, generation }
+        let place = NonZeroU32::MIN.saturating_add(index);
+        Self { place, generation }
     }
 
     /// The place of the entry, dense from 0: fit to index a table of the
     /// caller's own.
     pub const fn index(self) -> usize {
-        self.index as usize
+        (self.place.get() - 1) as usize
     }
 
     /// How often the place was taken before.
@@ -36,7 +42,7 @@ impl Key {
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}v{}", self.index, self.generation)
+        write!(f, "{}v{}", self.index(), self.generation)
     }
 }
 

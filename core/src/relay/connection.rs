@@ -10,9 +10,6 @@ use crate::{Close, Instant, Key, RequestId, http};
 /// What the relay keeps of a connection. There are many, so it is small; what
 /// HTTP needs is on the heap and goes with the upgrade.
 pub(super) struct Conn {
-    pub(super) peer: SocketAddr,
-    /// Whether TLS protects it.
-    pub(super) secure: bool,
     /// Whether the driver keeps a tail: nothing is written until it is gone.
     pub(super) blocked: bool,
     /// Whether bytes that were not taken are to be offered again.
@@ -21,7 +18,7 @@ pub(super) struct Conn {
     pub(super) role: Role,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 232);
+const _: () = assert!(size_of::<Conn>() <= 160);
 
 /// What a connection is for.
 pub(super) enum Role {
@@ -45,6 +42,9 @@ pub(super) enum Closing {
 
 /// An HTTP connection and the request that is under way on it.
 pub(super) struct HttpConn {
+    pub(super) peer: SocketAddr,
+    /// Whether TLS protects the connection.
+    pub(super) secure: bool,
     pub(super) server: http::Server,
     /// The peer sends no more. After an upgrade, frames have to know.
     pub(super) peer_ended: bool,

@@ -31,9 +31,13 @@ impl Endpoint for Relay {
             Input::Timeout => {}
             Input::Received { conn, bytes } => return self.handle_received(conn, bytes),
             Input::Introduced { conn, peer, secure } => {
-                if let Some(conn) = self.live(conn) {
-                    conn.peer = peer;
-                    conn.secure = secure;
+                if let Some(Conn {
+                    role: Role::Http(http),
+                    ..
+                }) = self.live(conn)
+                {
+                    http.peer = peer;
+                    http.secure = secure;
                 }
             }
             Input::Eof { conn } => self.handle_eof(conn),
@@ -96,13 +100,13 @@ impl Endpoint for Relay {
         }
         let server = http::Server::new(self.now, &self.http);
         let role = Role::Http(Box::new(HttpConn {
+            peer,
+            secure: false,
             server,
             peer_ended: false,
             route: Route::Idle,
         }));
         let conn = Conn {
-            peer,
-            secure: false,
             blocked: false,
             resume: false,
             timer: None,

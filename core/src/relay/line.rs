@@ -41,7 +41,8 @@ struct Owed {
 struct Partial {
     notification: Key,
     lifetime_s: u32,
-    offset: u64,
+    /// A frame's length is a `u32`, and its header's.
+    offset: u32,
 }
 
 /// What a line needs to write.
@@ -179,7 +180,7 @@ impl Line {
             self.partial = Some(Partial {
                 notification,
                 lifetime_s,
-                offset: written as u64,
+                offset: written as u32,
             });
         }
         Some(written)
@@ -194,13 +195,13 @@ impl Line {
             lifetime_s,
             offset,
         } = partial;
-        let written = notifier.write_frame(notification, lifetime_s, offset, buf);
+        let written = notifier.write_frame(notification, lifetime_s, offset.into(), buf);
         if written < buf.len() {
             self.partial = None;
             notifier.unpin(notification);
         } else {
             self.partial = Some(Partial {
-                offset: offset + written as u64,
+                offset: offset.saturating_add(written as u32),
                 ..partial
             });
         }

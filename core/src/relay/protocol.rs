@@ -209,8 +209,8 @@ impl Relay {
         let authorization = authorization_of(&request);
         let admission = self.registry.handle_registration(
             self.now,
-            conn.peer,
-            conn.secure,
+            http.peer,
+            http.secure,
             request.target(),
             authorization.as_ref(),
             http.server.body(),

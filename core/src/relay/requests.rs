@@ -17,8 +17,8 @@ impl Relay {
 
     /// Who sent the request, and whether TLS protects its connection.
     pub fn request_peer(&self, request: RequestId) -> Option<(SocketAddr, bool)> {
-        let conn = self.conns.get(self.requests.get(request.key())?.key())?;
-        Some((conn.peer, conn.secure))
+        let http = self.serving(request)?;
+        Some((http.peer, http.secure))
     }
 
     /// Chooses how the request's body is read. A request that is answered
