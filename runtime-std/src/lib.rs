@@ -16,3 +16,4 @@ pub mod origin;
 pub mod private;
 pub mod settings;
 pub mod tls;
+pub mod transport;

@@ -8,6 +8,7 @@ use mio::net::{TcpListener, TcpStream};
 use mio::{Interest, Registry, Token};
 use socket2::{Domain, Protocol, Socket, Type};
 use tautline_core::{AcceptError, CloseReason, ConnId, Endpoint, Input, Instant};
+use tautline_std::transport;
 
 use super::Driver;
 use super::table::{Connection, Phase, token_of};
@@ -149,8 +150,7 @@ impl<E: Endpoint> Driver<E> {
     }
 
     fn adopt(&mut self, now: Instant, conn: ConnId, mut socket: TcpStream) {
-        // A line without it works too, only slower.
-        let _ = socket.set_nodelay(true);
+        transport::tune(&socket);
         let interest = Interest::READABLE | Interest::WRITABLE;
         let registered = self
             .poll

@@ -10,6 +10,7 @@ use std::vec;
 use mio::net::TcpStream;
 use mio::{Interest, Waker};
 use tautline_core::{CloseReason, ConnId, ConnectError, Endpoint, Input, Instant};
+use tautline_std::transport;
 
 use super::Driver;
 use super::session::{Fault, Session};
@@ -174,8 +175,7 @@ impl<E: Endpoint> Driver<E> {
             return Ok(());
         };
         if let Some(socket) = connection.socket.as_ref() {
-            // A line without it works too, only slower.
-            let _ = socket.set_nodelay(true);
+            transport::tune(socket);
         }
         let Some(attempt) = busy.attempt.as_ref().filter(|attempt| attempt.tls) else {
             return self.connected(now, conn);

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tautline_core::{ConnId, ConnectError};
 
 use super::{News, Post};
+use crate::transport;
 
 /// Threads at a time. A resolver can be slow to give up, also when the
 /// connection is not wanted any more.
@@ -91,7 +92,7 @@ pub(crate) fn open(host: &str, port: u16, timeout: Duration) -> Result<Connectio
 fn connect(address: &SocketAddr, timeout: Duration) -> io::Result<Connection> {
     let stream = TcpStream::connect_timeout(address, timeout)?;
     // It can be reset by now; the reader finds that out.
-    let _ = stream.set_nodelay(true);
+    transport::tune(&stream);
     Ok(Connection {
         local: stream.local_addr()?,
         peer: *address,
