@@ -103,6 +103,11 @@ impl NotificationId {
         Self((incarnation.0 as u64) << 32 | sequence as u64)
     }
 
+    /// Its number within that run.
+    pub const fn sequence(self) -> u32 {
+        self.0 as u32
+    }
+
     /// The run of the relay that made it.
     pub const fn incarnation(self) -> Incarnation {
         Incarnation((self.0 >> 32) as u32)

@@ -36,7 +36,8 @@ fn limits() -> relay::Limits {
     limits.notifier.notifications_max = 8;
     limits.notifier.notifications_per_client_max = 4;
     limits.notifier.replies_max = 10;
-    limits.notifier.bytes_max = 2_000;
+    limits.notifier.payloads_bytes_max = 1_000;
+    limits.notifier.replies_bytes_max = 1_000;
     limits
 }
 
@@ -230,7 +231,7 @@ impl EndpointCase for RelayCase {
             census(
                 "bytes_max",
                 stats.notification_bytes,
-                notifier.bytes_max as u64,
+                (notifier.payloads_bytes_max + notifier.replies_bytes_max) as u64,
             ),
         ]
     }

@@ -77,9 +77,29 @@ impl Client {
     }
 
     /// Takes frames of the relay, as long as there is room for what follows
-    /// from them.
+    /// from them. A frame that is cut off has a deadline.
     pub(super) fn handle_frames(&mut self, key: Key, bytes: &[u8]) -> usize {
+        let (taken, some_whole) = self.take_frames(key, bytes);
+        let due = self.now + self.settings.line_frame;
+        if let Some(Conn {
+            stage: Stage::Line(line),
+            deadline,
+            ..
+        }) = self.conns.get_mut(key)
+            && line.greeted
+        {
+            let begun = deadline.filter(|_| !some_whole).unwrap_or(due);
+            let waits = line.deframer.is_partial() && line.can_take();
+            *deadline = waits.then_some(begun);
+        }
+        taken
+    }
+
+    /// Returns how many bytes were taken, and whether a whole frame was among
+    /// them.
+    fn take_frames(&mut self, key: Key, bytes: &[u8]) -> (usize, bool) {
         let mut rest = bytes;
+        let mut some_whole = false;
         while !rest.is_empty() {
             let room = self.events.len() < self.limits.events_max;
             let Some(conn) = self.conns.get_mut(key) else {
@@ -93,11 +113,13 @@ impl Client {
             }
             if !room {
                 conn.resume = true;
-                return bytes.len() - rest.len();
+                return (bytes.len() - rest.len(), some_whole);
             }
             let bytes_max = self.limits.frame_body_bytes_max;
             let mut deframer = core::mem::take(&mut line.deframer);
-            let fault = match deframer.next(&mut rest, bytes_max, &mut self.pool) {
+            let frame = deframer.next(&mut rest, bytes_max, &mut self.pool);
+            some_whole |= matches!(frame, Ok(Some(_)));
+            let fault = match frame {
                 Ok(None) => None,
                 Ok(Some(frame)) => match ToClient::parse(frame.kind, frame.body) {
                     Ok(message) => self.handle_message(key, message).err(),
@@ -121,7 +143,7 @@ impl Client {
                 break;
             }
         }
-        bytes.len()
+        (bytes.len(), some_whole)
     }
 
     fn handle_message(

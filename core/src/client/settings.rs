@@ -59,6 +59,8 @@ pub struct Settings {
     /// How long the relay may not take what is written to the persistent
     /// connection.
     pub line_stall: Duration,
+    /// How long a frame of the relay may take to come whole.
+    pub line_frame: Duration,
     /// The deadlines of HTTP.
     pub http: http::Timeouts,
 }
@@ -77,6 +79,7 @@ impl Settings {
             poll_interval: Duration::from_secs(900),
             connect_timeout: Duration::from_secs(10),
             line_stall: Duration::from_secs(30),
+            line_frame: Duration::from_secs(30),
             http: http::Timeouts::default(),
         }
     }

@@ -64,15 +64,21 @@ struct ClientState {
     generation: u32,
     count: u32,
     newest: Option<Key>,
-    sent_through: NotificationId,
+    /// The sequence of the last notification before it joined, and of the
+    /// newest that it was sent.
+    joined: u32,
+    sent_through: u32,
 }
+
+const _: () = assert!(size_of::<ClientState>() == 24);
 
 impl ClientState {
     const NONE: Self = Self {
         generation: u32::MAX,
         count: 0,
         newest: None,
-        sent_through: NotificationId(0),
+        joined: 0,
+        sent_through: 0,
     };
 }
 
@@ -242,23 +248,24 @@ impl Notifier {
         let Some(state) = state_mut(&mut self.clients, client) else {
             return;
         };
-        if id > state.sent_through {
-            state.sent_through = id;
+        if id.sequence() > state.sent_through {
+            state.sent_through = id.sequence();
             entry.status.sent += 1;
         }
     }
 
     /// How far the client came, by what it was sent.
     pub fn sent_through(&self, client: Key) -> NotificationId {
-        self.state(client)
-            .map_or(NotificationId(0), |state| state.sent_through)
+        self.state(client).map_or(NotificationId(0), |state| {
+            NotificationId::new(self.incarnation, state.sent_through)
+        })
     }
 
     /// A client that just joined is not told what was said before.
     pub fn handle_joined(&mut self, client: Key) {
-        let newest = NotificationId::new(self.incarnation, self.sequence);
         if let Some(state) = state_mut(&mut self.clients, client) {
-            state.sent_through = newest;
+            state.joined = self.sequence;
+            state.sent_through = self.sequence;
         }
     }
 
@@ -275,17 +282,17 @@ impl Notifier {
     ) -> Result<(), ReplyRefusal> {
         self.now = self.now.max(now);
         let key = self.find(id).ok_or(ReplyRefusal::Unknown)?;
-        let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
-        if matches!(entry.target, Target::Client(only) if only != client.0) {
+        if !self.is_for(key, client.0) {
             return Err(ReplyRefusal::Foreign);
         }
+        let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
         if payload.len() > self.limits.reply_bytes_max {
             return Err(ReplyRefusal::TooLong);
         }
         if self.replies.contains(key, client.1) {
             return Err(ReplyRefusal::Repeated);
         }
-        let room = self.limits.bytes_max.saturating_sub(self.payload_bytes);
+        let room = self.limits.replies_bytes_max;
         while self.replies.bytes() + payload.len() > room && self.replies.collect(8, &mut self.pool)
         {
         }
@@ -296,6 +303,21 @@ impl Notifier {
             .push(&mut entry.replies, key, client.1, payload, &mut self.pool)?;
         entry.status.replied += 1;
         Ok(())
+    }
+
+    /// Whether a client may reply: it is the target, or it was sent what went
+    /// to all.
+    fn is_for(&self, notification: Key, client: Key) -> bool {
+        let Some(entry) = self.entries.get(notification) else {
+            return false;
+        };
+        match entry.target {
+            Target::Client(only) => only == client,
+            Target::All => self.state(client).is_some_and(|state| {
+                let sequence = entry.status.id.sequence();
+                state.joined < sequence && sequence <= state.sent_through
+            }),
+        }
     }
 
     /// How far a notification came; `None` when it is unknown or has expired.
@@ -331,7 +353,7 @@ impl Notifier {
     }
 
     fn check(
-        &mut self,
+        &self,
         target: Target,
         payload: &[u8],
         options: NotifyOptions,
@@ -357,10 +379,11 @@ impl Notifier {
         {
             return Err(NotifyError::ClientFull);
         }
-        let room = limits.bytes_max.saturating_sub(payload.len());
-        while self.bytes() > room && self.replies.collect(64, &mut self.pool) {}
-        if self.entries.is_full() || self.bytes() > room {
+        if self.entries.is_full() {
             return Err(NotifyError::Full);
+        }
+        if self.payload_bytes > limits.payloads_bytes_max.saturating_sub(payload.len()) {
+            return Err(NotifyError::BytesFull);
         }
         Ok(())
     }

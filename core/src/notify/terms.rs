@@ -15,8 +15,11 @@ pub struct NotifierLimits {
     pub replies_max: u32,
     /// Bytes of a reply.
     pub reply_bytes_max: usize,
-    /// Bytes of all payloads and replies together.
-    pub bytes_max: usize,
+    /// Bytes of all payloads together.
+    pub payloads_bytes_max: usize,
+    /// Bytes of all replies together. Replies never take the room of
+    /// notifications.
+    pub replies_bytes_max: usize,
     /// How long a notification may live.
     pub lifetime_max: Duration,
 }
@@ -29,7 +32,8 @@ impl Default for NotifierLimits {
             payload_bytes_max: 65_536,
             replies_max: 1_000_000,
             reply_bytes_max: 65_536,
-            bytes_max: 100_000_000,
+            payloads_bytes_max: 50_000_000,
+            replies_bytes_max: 50_000_000,
             lifetime_max: Duration::from_secs(86_400),
         }
     }
@@ -76,9 +80,14 @@ pub enum NotifyError {
     /// The reply window is longer than the lifetime.
     #[error("the reply window is longer than the lifetime")]
     ReplyWindow,
-    /// Too many notifications live, or they hold too many bytes.
+    /// Too many notifications live.
     #[error("too many notifications are alive; try again when some have expired")]
     Full,
+    /// The notifications that live hold too many bytes.
+    #[error(
+        "the notifications that are alive hold too many bytes; try again when some have expired"
+    )]
+    BytesFull,
     /// Too many notifications for this client live.
     #[error("too many notifications for this client are alive")]
     ClientFull,

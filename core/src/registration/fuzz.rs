@@ -39,6 +39,8 @@ struct Listed {
     /// Counters that were used under the key, and the highest of them.
     used: Vec<u64>,
     expires_at: Instant,
+    /// It has used a key that it was given.
+    proven: bool,
     connection: Option<ConnId>,
 }
 
@@ -58,6 +60,7 @@ impl Pair {
             incarnation: INCARNATION,
             period: PERIOD,
             missed_periods_max: MISSED_MAX,
+            newcomer_life: Duration::MAX,
             persistent_connections: true,
             secrets_over_plaintext: plaintext,
         };
@@ -190,6 +193,7 @@ impl Pair {
             key: MASTER.client_secret(id).session_key(&session),
             used: Vec::new(),
             expires_at: self.life(),
+            proven: admission.answer.secret.is_none(),
             connection,
         });
     }
@@ -207,7 +211,7 @@ impl Pair {
             target: "/v1/inbox",
             body: BodyDigest::of(b""),
         };
-        let len = self.list.len();
+        let (len, life) = (self.list.len(), self.life());
         let Some(listed) = self.list.get_mut(draw % len.max(1)) else {
             let proof = covered.prove(&SessionKey([1; 32]), ClientId([1; 16]), counter);
             let refused = self.registry.handle_proof(&proof, &covered);
@@ -224,6 +228,10 @@ impl Pair {
                 assert!(right && client == listed.client);
                 assert!(!listed.used.contains(&counter));
                 listed.used.push(counter);
+                // A newcomer's life begins anew when it proves itself.
+                if !core::mem::replace(&mut listed.proven, true) {
+                    listed.expires_at = life;
+                }
             }
             Err(Refusal::Unproven) => assert!(!right),
             // Which old counters the window still knows is its own business.

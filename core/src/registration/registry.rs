@@ -21,6 +21,9 @@ pub struct RegistrySettings {
     pub period: Duration,
     /// After how many missed periods a client is forgotten. At least 1.
     pub missed_periods_max: u32,
+    /// How long a newcomer is kept that never uses the key that it was given,
+    /// so that nobody fills the table by registering in vain.
+    pub newcomer_life: Duration,
     /// Whether persistent connections are granted at all.
     pub persistent_connections: bool,
     /// Whether a secret is handed out to a client that is neither on loopback
@@ -68,6 +71,8 @@ pub struct ClientRecord {
     pub connection: Option<ConnId>,
     /// Whether it may hold a persistent connection.
     pub granted: bool,
+    /// Whether it has ever used a key that it was given.
+    proven: bool,
     registration: u64,
     key: SessionKey,
     window: ReplayWindow,
@@ -218,6 +223,18 @@ impl Registry {
         }
     }
 
+    /// Whether a request can come from the client that it names, before its
+    /// body was read. [`handle_proof`](Self::handle_proof) decides.
+    ///
+    /// # Errors
+    /// [`Refusal`] if it will be refused whatever its body is.
+    pub fn check_head(&self, authorization: &Authorization) -> Result<(), Refusal> {
+        let key = self.find(authorization.client).ok_or(Refusal::Unknown)?;
+        let record = self.clients.get(key).ok_or(Refusal::Unknown)?;
+        let unused = record.window.check(authorization.counter);
+        unused.map_err(|_| Refusal::Replayed)
+    }
+
     /// Whether the request comes from the client that it names. Each counter
     /// is good for one request.
     ///
@@ -237,6 +254,9 @@ impl Registry {
             .window
             .accept(authorization.counter)
             .map_err(|_| Refusal::Replayed)?;
+        if !core::mem::replace(&mut record.proven, true) {
+            self.rearm(key);
+        }
         Ok(key)
     }
 
@@ -333,6 +353,7 @@ impl Registry {
             registered_at: self.now,
             connection: None,
             granted: verdict.granted,
+            proven: !first,
             registration: request.registration,
             key: secret.session_key(&session),
             window: ReplayWindow::default(),
@@ -402,12 +423,18 @@ impl Registry {
 
     fn rearm(&mut self, key: Key) {
         let period = self.settings.period;
-        // A client moves its next registration by up to a tenth of the period.
-        let at =
-            self.now + period.saturating_mul(self.settings.missed_periods_max.max(1)) + period / 10;
         let Some(record) = self.clients.get_mut(key) else {
             return;
         };
+        // A client moves its next registration by up to a tenth of the period.
+        let life = period
+            .saturating_mul(self.settings.missed_periods_max.max(1))
+            .saturating_add(period / 10);
+        let life = match record.proven {
+            true => life,
+            false => life.min(self.settings.newcomer_life),
+        };
+        let at = self.now + life;
         let moved = record
             .expiry
             .is_some_and(|timer| self.expiries.reschedule(timer, at));

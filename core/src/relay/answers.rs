@@ -8,6 +8,7 @@ use super::protocol::UPGRADE;
 use crate::ConnId;
 use crate::http::problem::{self, Problem};
 use crate::http::{ResponseBody, ResponseHead};
+use crate::notify::ReplyRefusal;
 use crate::registration::Refusal;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
@@ -94,6 +95,26 @@ fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
     }
     .encode(&mut body);
     body
+}
+
+/// What a client is told whose reply is not taken.
+pub(super) fn reply_refused(why: ReplyRefusal) -> Answer {
+    match why {
+        // The confirmation of the first one was lost; nothing is wrong.
+        ReplyRefusal::Repeated => Answer::Nothing,
+        ReplyRefusal::Foreign => {
+            Answer::Problem(403, "foreign", "The notification was not for this client.")
+        }
+        ReplyRefusal::TooLong => Answer::Problem(413, "too-long", "The reply is too long."),
+        ReplyRefusal::Full => {
+            Answer::Problem(503, "full", "There is no room for replies; try again.")
+        }
+        ReplyRefusal::Unknown => Answer::Problem(
+            404,
+            "no-notification",
+            "The notification is unknown or has expired.",
+        ),
+    }
 }
 
 pub(super) fn refused(why: Refusal) -> Answer {

@@ -331,12 +331,7 @@ impl Relay {
         };
         match &mut conn.role {
             Role::Http(http) => http.server.handle_timeout(now, &mut self.pool),
-            Role::Line(line) => {
-                if line.deadline().is_some_and(|at| at <= now) {
-                    self.stats.lines_refused.count("slow reader");
-                    self.end(id, Close::Abort, "slow reader");
-                }
-            }
+            Role::Line(_) => self.handle_line_due(id),
             Role::Closing(closing) => {
                 if matches!(closing, Closing::Lingering(at) if *at <= now) {
                     *closing = Closing::Tell(Close::Abort);
@@ -461,6 +456,7 @@ impl Relay {
                 self.request_over(route, over.0, over.1);
             }
             Role::Line(line) => {
+                self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
                 let client = line.client;
                 self.stats.lines -= 1;

@@ -66,9 +66,56 @@ impl Relay {
     }
 
     /// Takes frames of a client, as long as there is room for what follows
-    /// from them.
+    /// from them. A frame that is cut off has a deadline, and all of them
+    /// together a budget.
     pub(super) fn handle_frames(&mut self, id: ConnId, bytes: &[u8]) -> usize {
+        let (taken, some_whole) = self.take_frames(id, bytes);
+        let due = self.now + self.settings.line_frame;
+        if let Some(line) = self.line_of(id) {
+            line.handle_taken_bytes(some_whole, due);
+            // A frame is bounded far below 4 GiB.
+            let held = u32::try_from(line.deframer.held_bytes()).unwrap_or(u32::MAX);
+            let before = core::mem::replace(&mut line.held_bytes, held);
+            self.unfinished_bytes = self.unfinished_bytes + held as usize - before as usize;
+            if held > 0 && self.unfinished_bytes > self.limits.unfinished_frames_bytes_max {
+                self.stats.lines_refused.count("unfinished_frames_full");
+                self.say_bye(id, ByeReason::Overloaded);
+            }
+        }
+        self.touched(id);
+        taken
+    }
+
+    /// The deadline of a persistent connection has come.
+    pub(super) fn handle_line_due(&mut self, id: ConnId) {
+        let now = self.now;
+        let Some(line) = self
+            .line_of(id)
+            .filter(|line| line.deadline().is_some_and(|at| at <= now))
+        else {
+            return;
+        };
+        if line.is_slow(now) && line.can_take() {
+            self.stats.lines_refused.count("slow_frame");
+            self.say_bye(id, ByeReason::ProtocolError);
+        } else {
+            self.stats.lines_refused.count("slow_reader");
+            self.end(id, Close::Abort, "slow reader");
+        }
+    }
+
+    fn line_of(&mut self, id: ConnId) -> Option<&mut Line> {
+        match &mut self.conns.get_mut(id.key())?.role {
+            Role::Line(line) => Some(line),
+            Role::Http(_) | Role::Closing(_) => None,
+        }
+    }
+
+    /// Returns how many bytes were taken, and whether a whole frame was among
+    /// them.
+    fn take_frames(&mut self, id: ConnId, bytes: &[u8]) -> (usize, bool) {
         let mut rest = bytes;
+        let mut some_whole = false;
         while !rest.is_empty() {
             let room = self.events.len() < self.limits.events_max;
             let Some(conn) = self.conns.get_mut(id.key()) else {
@@ -79,11 +126,12 @@ impl Relay {
             };
             if !room || !line.can_take() {
                 conn.resume = true;
-                self.touched(id);
-                return bytes.len() - rest.len();
+                return (bytes.len() - rest.len(), some_whole);
             }
             let bytes_max = self.limits.frame_body_bytes_max;
-            let fault = match line.deframer.next(&mut rest, bytes_max, &mut self.pool) {
+            let frame = line.deframer.next(&mut rest, bytes_max, &mut self.pool);
+            some_whole |= matches!(frame, Ok(Some(_)));
+            let fault = match frame {
                 Ok(None) => break,
                 Ok(Some(frame)) => match ToRelay::parse(frame.kind, frame.body) {
                     Ok(None) => continue,
@@ -123,8 +171,7 @@ impl Relay {
             self.say_bye(id, ByeReason::ProtocolError);
             break;
         }
-        self.touched(id);
-        bytes.len()
+        (bytes.len(), some_whole)
     }
 
     pub(super) fn reply_judged(

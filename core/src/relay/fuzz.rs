@@ -425,7 +425,9 @@ impl World {
         assert!(self.requests.len() <= limits.requests_max as usize);
         assert!(self.registered.len() <= limits.registry.clients_max as usize);
         assert!(stats.notifications_alive <= limits.notifier.notifications_max.into());
-        assert!(stats.notification_bytes <= limits.notifier.bytes_max as u64);
+        let notifier = &limits.notifier;
+        let bytes_max = notifier.payloads_bytes_max + notifier.replies_bytes_max;
+        assert!(stats.notification_bytes <= bytes_max as u64);
         assert!(stats.replies_kept <= limits.notifier.replies_max.into());
         let lines = |conn: &super::Conn| matches!(conn.role, Role::Line(_));
         let lines = self.relay.conns.iter().filter(|(_, conn)| lines(conn));
@@ -492,6 +494,7 @@ fn limits(choice: u8) -> Limits {
         connections_max: 5,
         requests_max: 2,
         registration_body_bytes_max: 600,
+        unfinished_frames_bytes_max: 600,
         frame_body_bytes_max: 200,
         inbox_notifications_max: 2,
         events_max: 1 + usize::from(choice & 3),
@@ -515,7 +518,8 @@ fn limits(choice: u8) -> Limits {
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             replies_max: 4,
             reply_bytes_max: 40,
-            bytes_max: 11_000,
+            payloads_bytes_max: 6_000,
+            replies_bytes_max: 5_000,
             lifetime_max: Duration::from_secs(86_400),
         },
     }

@@ -10,7 +10,7 @@ use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
 use crate::{Instant, Key, NotificationId};
 
 /// Replies that wait to be confirmed; while it is full, nothing is taken.
-const TAKEN_MAX: usize = 4;
+const TAKEN_MAX: usize = 2;
 
 /// The state of a persistent connection. It holds what is owed to the client,
 /// not the bytes.
@@ -24,6 +24,10 @@ pub(super) struct Line {
     owed: Owed,
     /// When a peer that takes nothing is given up.
     stall: Option<Instant>,
+    /// By when the frame that has begun to come has to be whole.
+    frame_due: Option<Instant>,
+    /// Bytes of an unfinished frame that the relay has counted.
+    pub(super) held_bytes: u32,
 }
 
 #[derive(Default)]
@@ -63,11 +67,26 @@ impl Line {
                 ..Owed::default()
             },
             stall: None,
+            frame_due: None,
+            held_bytes: 0,
         }
     }
 
-    pub(super) const fn deadline(&self) -> Option<Instant> {
-        self.stall
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        [self.stall, self.frame_due].into_iter().flatten().min()
+    }
+
+    /// Whether a frame did not come whole in time.
+    pub(super) fn is_slow(&self, now: Instant) -> bool {
+        self.frame_due.is_some_and(|at| at <= now)
+    }
+
+    /// Bytes were taken. A frame that is unfinished has until `due`, counted
+    /// from its beginning.
+    pub(super) fn handle_taken_bytes(&mut self, some_whole: bool, due: Instant) {
+        let begun = self.frame_due.filter(|_| !some_whole).unwrap_or(due);
+        let waits = self.deframer.is_partial() && self.can_take();
+        self.frame_due = waits.then_some(begun);
     }
 
     pub(super) const fn handle_blocked(&mut self, stall: Instant) {
@@ -98,6 +117,7 @@ impl Line {
 
     /// Ends the connection behind what was begun.
     pub(super) const fn owe_bye(&mut self, reason: ByeReason, retry_after_ms: u32) {
+        self.frame_due = None;
         if self.owed.bye.is_none() && self.owed.over.is_none() {
             self.owed.bye = Some(Bye {
                 reason,

@@ -54,6 +54,8 @@ pub struct Relay {
     timers: Wheel<Key>,
     events: VecDeque<Event>,
     pool: Pool,
+    /// Bytes that unfinished frames hold.
+    unfinished_bytes: usize,
     stats: Stats,
     now: Instant,
     draining: bool,
@@ -101,6 +103,7 @@ impl Relay {
             timers: Wheel::new(limits.connections_max),
             events: VecDeque::with_capacity(limits.events_max),
             pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
+            unfinished_bytes: 0,
             stats: Stats::default(),
             now: Instant::ORIGIN,
             draining: false,

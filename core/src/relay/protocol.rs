@@ -1,7 +1,7 @@
 //! HTTP connections: who answers a request, and the protocol's own paths.
 
 use super::Relay;
-use super::answers::{Answer, json, refused};
+use super::answers::{Answer, json, refused, reply_refused};
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
@@ -10,7 +10,7 @@ use crate::notify::ReplyRefusal;
 use crate::notify::body::{Inbox, Item, encode_payload};
 use crate::registration::Refusal;
 use crate::wire::proof::{self, Authorization, BodyDigest};
-use crate::{ConnId, Key, NotificationId, Output, RequestId};
+use crate::{ConnId, Key, NotificationId, Output, ParseIdError, RequestId};
 
 pub(super) const UPGRADE: &str = "tautline";
 const REPLIES: &str = "/v1/replies/";
@@ -135,8 +135,13 @@ impl Relay {
             }
             _ if path.starts_with(REPLIES) && method == "POST" => {
                 self.stats.requests.count("reply");
-                let bytes_max = self.limits.notifier.reply_bytes_max as u64;
-                self.read(conn, Route::Reply, bytes_max);
+                match self.reply_refused_early(conn) {
+                    Some(answer) => self.answer(conn, &answer),
+                    None => {
+                        let bytes_max = self.limits.notifier.reply_bytes_max as u64;
+                        self.read(conn, Route::Reply, bytes_max);
+                    }
+                }
             }
             "/v1/register" => self.wrong_method(conn, "POST"),
             "/v1/connect" | "/v1/inbox" => self.wrong_method(conn, "GET"),
@@ -252,6 +257,30 @@ impl Relay {
             .inspect_err(|why| self.stats.registrations_refused.count(why.name()))
     }
 
+    /// What the head of a reply shows to be in vain: its body is not read. The
+    /// proof itself covers the body.
+    fn reply_refused_early(&mut self, id: ConnId) -> Option<Answer> {
+        let http = self.http_of(id)?;
+        let request = http.server.request()?;
+        let notification = request.path().strip_prefix(REPLIES)?.parse().ok();
+        let authorization = authorization_of(&request).ok_or(Refusal::Unproven);
+        let judged =
+            authorization.and_then(|authorization| self.registry.check_head(&authorization));
+        if let Err(why) = judged {
+            self.stats.registrations_refused.count(why.name());
+            return Some(refused(why));
+        }
+        match notification.and_then(|id| self.notifier.status(id)) {
+            Some(_) => None,
+            None => {
+                self.stats
+                    .replies_refused
+                    .count(ReplyRefusal::Unknown.name());
+                Some(reply_refused(ReplyRefusal::Unknown))
+            }
+        }
+    }
+
     fn connect(&mut self, id: ConnId) {
         let now = self.now;
         let client = match self.proven(id) {
@@ -273,11 +302,14 @@ impl Relay {
         let Role::Http(http) = &mut conn.role else {
             return;
         };
-        let after = http
+        let Ok(after) = http
             .server
             .request()
-            .and_then(|request| after_of(&request))
-            .unwrap_or(sent);
+            .map_or(Ok(None), |request| after_of(&request))
+        else {
+            return self.answer(id, &WRONG_AFTER);
+        };
+        let after = after.unwrap_or(sent);
         if http
             .server
             .upgrade(now, &[("Upgrade", UPGRADE)], &mut self.pool)
@@ -296,7 +328,9 @@ impl Relay {
             Some(Role::Http(http)) => http.server.request(),
             _ => None,
         };
-        let after = request.as_ref().and_then(after_of);
+        let Ok(after) = request.as_ref().map_or(Ok(None), after_of) else {
+            return Ok(WRONG_AFTER);
+        };
         let mut cursor = after.unwrap_or_else(|| self.notifier.sent_through(client));
         let mut inbox = Inbox {
             incarnation: self.incarnation().0,
@@ -341,11 +375,7 @@ impl Relay {
             .request()
             .and_then(|request| request.path().strip_prefix(REPLIES)?.parse().ok());
         let Some(notification) = notification else {
-            return Ok(Answer::Problem(
-                404,
-                "no-notification",
-                "That is no notification's id.",
-            ));
+            return Ok(reply_refused(ReplyRefusal::Unknown));
         };
         let Some(name) = self.registry.get(client).map(|record| record.id) else {
             return Err(Refusal::Unknown);
@@ -355,23 +385,7 @@ impl Relay {
             .notifier
             .handle_reply(self.now, (client, name), notification, body);
         self.reply_judged(name, notification, taken);
-        Ok(match taken {
-            Ok(()) | Err(ReplyRefusal::Repeated) => Answer::Nothing,
-            Err(ReplyRefusal::Foreign) => {
-                Answer::Problem(403, "foreign", "The notification was not for this client.")
-            }
-            Err(ReplyRefusal::TooLong) => {
-                Answer::Problem(413, "too-long", "The reply is too long.")
-            }
-            Err(ReplyRefusal::Full) => {
-                Answer::Problem(503, "full", "There is no room for replies; try again.")
-            }
-            Err(ReplyRefusal::Unknown) => Answer::Problem(
-                404,
-                "no-notification",
-                "The notification is unknown or has expired.",
-            ),
-        })
+        Ok(taken.map_or_else(reply_refused, |()| Answer::Nothing))
     }
 }
 
@@ -379,12 +393,15 @@ fn authorization_of(request: &Request<'_>) -> Option<Authorization> {
     Authorization::parse(request.header("Authorization")?).ok()
 }
 
-/// The notification that the client has seen last, as it says.
-fn after_of(request: &Request<'_>) -> Option<NotificationId> {
-    let pairs = request.query()?.split('&');
-    pairs
-        .filter_map(|pair| pair.strip_prefix("after="))
-        .next()?
-        .parse()
-        .ok()
+const WRONG_AFTER: Answer = Answer::Problem(
+    400,
+    "after",
+    "after= takes a notification's id, 16 hexadecimal digits.",
+);
+
+/// The notification that the client has seen last, if it says so.
+fn after_of(request: &Request<'_>) -> Result<Option<NotificationId>, ParseIdError> {
+    let mut pairs = request.query().unwrap_or_default().split('&');
+    let after = pairs.find_map(|pair| pair.strip_prefix("after="));
+    after.map(str::parse).transpose()
 }

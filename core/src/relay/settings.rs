@@ -20,6 +20,8 @@ pub struct Settings {
     pub http: http::Timeouts,
     /// How long a persistent connection may not take what is written to it.
     pub line_stall: Duration,
+    /// How long a frame of a client may take to come whole.
+    pub line_frame: Duration,
     /// The window in which clients return when the relay shuts down.
     pub return_window: Duration,
 }
@@ -33,11 +35,13 @@ impl Settings {
                 incarnation,
                 period: Duration::from_secs(6 * 3_600),
                 missed_periods_max: 3,
+                newcomer_life: Duration::from_secs(600),
                 persistent_connections: true,
                 secrets_over_plaintext: false,
             },
             http: http::Timeouts::default(),
             line_stall: Duration::from_secs(30),
+            line_frame: Duration::from_secs(30),
             return_window: Duration::from_secs(30),
         }
     }
@@ -46,6 +50,7 @@ impl Settings {
     pub(super) fn sound(mut self) -> Self {
         self.registry.period = self.registry.period.max(Duration::from_secs(1));
         self.line_stall = self.line_stall.max(Duration::from_millis(1));
+        self.line_frame = self.line_frame.max(Duration::from_millis(1));
         self
     }
 }
@@ -59,6 +64,8 @@ pub struct Limits {
     pub requests_max: u32,
     /// Bytes of a registration's body.
     pub registration_body_bytes_max: u64,
+    /// Bytes that unfinished frames of all clients may hold together.
+    pub unfinished_frames_bytes_max: usize,
     /// Bytes of the body of a frame from a client.
     pub frame_body_bytes_max: u32,
     /// Notifications in one answer of the inbox.
@@ -94,7 +101,8 @@ impl Default for Limits {
         Self {
             connections_max: 50_000,
             requests_max: 1_024,
-            registration_body_bytes_max: 16_384,
+            registration_body_bytes_max: 4_096,
+            unfinished_frames_bytes_max: 16_777_216,
             frame_body_bytes_max: 65_536 + 64,
             inbox_notifications_max: 32,
             events_max: 64,

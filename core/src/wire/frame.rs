@@ -245,6 +245,11 @@ impl Deframer {
         }
     }
 
+    /// Bytes of the buffer that holds the unfinished frame, 0 if none is held.
+    pub fn held_bytes(&self) -> usize {
+        self.partial.capacity()
+    }
+
     /// Whether bytes of an unfinished frame are held.
     pub fn is_partial(&self) -> bool {
         !self.partial.is_empty() && !self.handed_out

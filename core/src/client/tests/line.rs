@@ -193,3 +193,18 @@ fn a_verdict_of_no_ends_it_with_a_goodbye() {
     assert_eq!(said(&mut rig, conn), [Said::Bye("refused")]);
     assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
 }
+
+#[test]
+fn a_relay_whose_frame_does_not_come_whole_in_time_is_left() {
+    let (mut rig, conn) = with_line(Limits::default());
+    let ping = frame(ToClient::Ping(Ping { nonce: 1 }));
+    for byte in &ping[..10] {
+        rig.feed(conn, &[*byte]);
+        rig.wait(2 * SECOND);
+    }
+    rig.told();
+    rig.wait(10 * SECOND);
+    let why = Failure::TimedOut;
+    assert_eq!(rig.told(), [Event::Disconnected { why }]);
+    assert_eq!(rig.wire(conn).closed, Some(Close::Abort));
+}

@@ -20,7 +20,8 @@ const LIMITS: NotifierLimits = NotifierLimits {
     payload_bytes_max: 40,
     replies_max: 5,
     reply_bytes_max: 24,
-    bytes_max: 150,
+    payloads_bytes_max: 100,
+    replies_bytes_max: 60,
     lifetime_max: Duration::from_secs(600),
 };
 const CLIENTS: u32 = 3;
@@ -51,6 +52,7 @@ struct Said {
 struct Client {
     key: Key,
     id: ClientId,
+    joined: NotificationId,
     sent_through: NotificationId,
 }
 
@@ -59,6 +61,7 @@ impl Client {
         Self {
             key: Key::new(place, 0),
             id: ClientId([place as u8; 16]),
+            joined: NotificationId(0),
             sent_through: NotificationId(0),
         }
     }
@@ -110,15 +113,13 @@ impl Pair {
         let (count, payloads) = kept.fold((0, 0), |(count, bytes), said| {
             (count + 1, bytes + said.payload.len())
         });
-        let replies = self.said.values().filter(|said| said.is_kept());
-        let replies: usize = replies.map(Said::reply_bytes).sum();
         let to_same = |said: &&Said| said.is_kept() && said.target == target;
         let own = self.said.values().filter(to_same).count() as u32;
-        let bytes = payloads + replies + payload.len();
+        let bytes = payloads + payload.len();
         match self.notifier.notify(self.now, target, &payload, options, 2) {
             Ok(id) => {
                 assert!(payload.len() <= LIMITS.payload_bytes_max);
-                assert!(count < LIMITS.notifications_max && bytes <= LIMITS.bytes_max);
+                assert!(count < LIMITS.notifications_max && bytes <= LIMITS.payloads_bytes_max);
                 assert!(target == Target::All || own < LIMITS.notifications_per_client_max);
                 assert!(lifetime <= LIMITS.lifetime_max && reply_window <= lifetime);
                 assert!(self.said.keys().next_back().is_none_or(|last| *last < id));
@@ -141,9 +142,10 @@ impl Pair {
             Err(NotifyError::ClientFull) => {
                 assert!(target != Target::All && own == LIMITS.notifications_per_client_max);
             }
+            Err(NotifyError::BytesFull) => assert!(bytes > LIMITS.payloads_bytes_max),
             Err(why) => {
                 assert_eq!(why, NotifyError::Full);
-                assert!(count == LIMITS.notifications_max || bytes > LIMITS.bytes_max);
+                assert_eq!(count, LIMITS.notifications_max);
             }
         }
         Some(())
@@ -199,15 +201,17 @@ impl Pair {
         let payload = vec![b'r'; usize::from(script.byte()? % 26)];
         let kept = self.said.values().filter(|said| said.is_kept());
         let (count, bytes) = kept.fold((0, payload.len()), |(count, bytes), said| {
-            let more = said.payload.len() + said.reply_bytes();
-            (count + said.replies.len(), bytes + more)
+            (count + said.replies.len(), bytes + said.reply_bytes())
         });
-        let full = count == LIMITS.replies_max as usize || bytes > LIMITS.bytes_max;
+        let full = count == LIMITS.replies_max as usize || bytes > LIMITS.replies_bytes_max;
+        let (joined, sent_through) = (self.clients[at].joined, self.clients[at].sent_through);
+        let was_sent = joined < id && id <= sent_through;
         let said = self.said.get_mut(&id).filter(|said| !said.expired);
         let judged = self.notifier.handle_reply(self.now, client, id, &payload);
         let expected = match &said {
             None => Err(ReplyRefusal::Unknown),
             Some(said) if !said.is_for(client.0) => Err(ReplyRefusal::Foreign),
+            Some(said) if said.target == Target::All && !was_sent => Err(ReplyRefusal::Foreign),
             Some(_) if payload.len() > LIMITS.reply_bytes_max => Err(ReplyRefusal::TooLong),
             Some(said) if said.replies.iter().any(|(_, id, _)| *id == client.1) => {
                 Err(ReplyRefusal::Repeated)
@@ -268,6 +272,7 @@ impl Pair {
         self.notifier.handle_joined(client.key);
         // It is not told what was said before.
         client.sent_through = self.notifier.sent_through(client.key);
+        client.joined = client.sent_through;
         let newest = self.said.keys().next_back().copied();
         assert!(newest.is_none_or(|newest| newest == client.sent_through));
         Some(())
@@ -277,7 +282,7 @@ impl Pair {
         let kept = self.said.values().filter(|said| said.is_kept()).count();
         assert_eq!(self.notifier.len(), kept);
         assert_eq!(self.notifier.is_empty(), kept == 0);
-        assert!(self.notifier.bytes() <= LIMITS.bytes_max);
+        assert!(self.notifier.bytes() <= LIMITS.payloads_bytes_max + LIMITS.replies_bytes_max);
         assert!(self.notifier.replies_len() <= LIMITS.replies_max as usize);
         let alive = self.said.values().filter(|said| !said.expired);
         let earliest = alive.map(|said| fires_at(said.expires_at)).min();
@@ -288,6 +293,7 @@ impl Pair {
             if let Some(status) = status {
                 assert_eq!(status.sent, said.sent);
                 assert_eq!(status.replied as usize, said.replies.len());
+                assert!(said.target != Target::All || status.replied <= status.sent);
                 assert_eq!(status.expires_at, said.expires_at);
             }
             let replies = self.notifier.replies(*id);

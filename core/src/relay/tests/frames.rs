@@ -3,7 +3,7 @@
 use super::*;
 use crate::wire::frame::encode;
 use crate::wire::message::{Bye, ByeReason, Ping, Pong, kind};
-use crate::{Close, Input};
+use crate::{Close, CloseReason, Input};
 use core::time::Duration;
 
 fn connected() -> (Rig<Relay>, Peer, ConnId) {
@@ -128,8 +128,69 @@ fn a_slow_reader_is_aborted() {
     rig.wait(Duration::from_secs(1));
     assert_eq!(rig.wire(conn).closed, Some(Close::Abort));
     assert_eq!(
-        count(&rig, |stats| stats.lines_refused.get("slow reader")),
+        count(&rig, |stats| stats.lines_refused.get("slow_reader")),
         1
     );
     assert_eq!(count(&rig, |stats| stats.lines), 0);
+}
+
+#[test]
+fn a_frame_that_does_not_come_whole_in_time_ends_the_connection() {
+    let (mut rig, _, conn) = connected();
+    let frame = raw(kind::REPLY, &[0; 100]);
+    // However little comes, now and then: the deadline is for the whole.
+    for at in 0..29 {
+        rig.feed(conn, &frame[at..=at]);
+        rig.wait(Duration::from_secs(1));
+    }
+    assert_eq!(said(&mut rig, conn), []);
+    rig.wait(Duration::from_secs(1));
+    assert_eq!(said(&mut rig, conn), [Said::Bye("protocol error", 0)]);
+    let refused = rig.endpoint.stats().lines_refused;
+    assert_eq!((refused.get("slow_frame"), refused.total()), (1, 1));
+}
+
+#[test]
+fn each_frame_has_its_own_time() {
+    let (mut rig, _, conn) = connected();
+    let frame = raw(kind::PING, &7_u64.to_be_bytes());
+    let (front, back) = frame.split_at(5);
+    rig.feed(conn, front);
+    for _ in 0..4 {
+        rig.wait(Duration::from_secs(20));
+        rig.feed(conn, &[back, front].concat());
+    }
+    assert_eq!(said(&mut rig, conn), [const { Said::Pong(7) }; 4]);
+    rig.feed(conn, back);
+    rig.wait(Duration::from_secs(3_600));
+    assert_eq!(said(&mut rig, conn), [Said::Pong(7)]);
+}
+
+#[test]
+fn unfinished_frames_have_a_budget_in_common() {
+    let limits = Limits {
+        unfinished_frames_bytes_max: 5_000,
+        ..Limits::default()
+    };
+    let mut rig = relay_with(settings(), limits);
+    let frame = raw(kind::REPLY, &[0; 4_000]);
+    let open = |rig: &mut Rig<Relay>| {
+        let mut peer = register(rig);
+        let conn = peer.connect(rig);
+        said(rig, conn);
+        conn
+    };
+    let (first, second) = (open(&mut rig), open(&mut rig));
+    rig.feed(first, &frame[..3_000]);
+    rig.feed(second, &frame[..3_000]);
+    assert_eq!(said(&mut rig, first), []);
+    assert_eq!(said(&mut rig, second), [Said::Bye("overloaded", 0)]);
+    let refused = rig.endpoint.stats().lines_refused;
+    assert_eq!(refused.get("unfinished_frames_full"), 1);
+    // What a connection held is free again when it is gone.
+    rig.closed(first, CloseReason::Reset);
+    rig.closed(second, CloseReason::Reset);
+    let third = open(&mut rig);
+    rig.feed(third, &frame[..3_000]);
+    assert_eq!(said(&mut rig, third), []);
 }

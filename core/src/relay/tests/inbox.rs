@@ -34,12 +34,12 @@ fn it_shows_what_came_after_and_counts_it_as_sent_once() {
     let first = notify(&mut rig, To::All, b"first");
     notify(&mut rig, To::Client(other.id), b"foreign");
     let second = notify(&mut rig, To::Client(peer.id), b"\x00\xff");
-    rig.wait(Duration::from_secs(600));
+    rig.wait(Duration::from_secs(500));
     let inbox = read(&peer.inbox(&mut rig, None));
     assert_eq!(inbox.incarnation, 3);
     assert_eq!(ids(&inbox), [first, second]);
     assert!(!inbox.more);
-    assert_eq!(inbox.notifications[0].lifetime_s, 3_000);
+    assert_eq!(inbox.notifications[0].lifetime_s, 3_100);
     let payload = decode_payload(&inbox.notifications[1].payload_base64);
     assert_eq!(payload.as_deref(), Some(&b"\x00\xff"[..]));
     assert_eq!(rig.endpoint.notification(first).unwrap().sent, 1);

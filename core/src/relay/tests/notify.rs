@@ -277,7 +277,7 @@ fn bounded() -> Rig<Relay> {
     limits.notifier.notifications_max = 5;
     limits.notifier.notifications_per_client_max = 2;
     limits.notifier.payload_bytes_max = 100;
-    limits.notifier.bytes_max = 250;
+    limits.notifier.payloads_bytes_max = 250;
     relay_with(settings(), limits)
 }
 
@@ -333,7 +333,7 @@ fn limits_are_values() {
         (one, 1, SECOND, Err(NotifyError::ClientFull)),
         (two, 100, SECOND, Ok(())),
         // 251 bytes
-        (To::All, 50, SECOND, Err(NotifyError::Full)),
+        (To::All, 50, SECOND, Err(NotifyError::BytesFull)),
         (To::All, 49, SECOND, Ok(())),
         (To::All, 0, SECOND, Ok(())),
         // five live

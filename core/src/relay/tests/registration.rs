@@ -231,6 +231,7 @@ fn a_full_table_answers_503_and_takes_those_that_it_knows() {
 fn a_client_is_forgotten_after_three_periods() {
     let mut rig = relay();
     let mut peer = register(&mut rig);
+    assert_eq!(peer.inbox(&mut rig, None).status, 200);
     rig.wait(3 * PERIOD);
     assert!(rig.endpoint.client(peer.id).is_some());
     rig.wait(PERIOD / 5);
@@ -239,6 +240,24 @@ fn a_client_is_forgotten_after_three_periods() {
     let answer = peer.inbox(&mut rig, None);
     assert_eq!(answer.status, 401);
     assert_eq!(answer.json()["type"], "urn:tautline:problem:unknown-client");
+}
+
+#[test]
+fn a_newcomer_that_never_uses_its_key_is_forgotten_soon() {
+    let mut rig = relay();
+    let mut used = register(&mut rig);
+    let unused = register(&mut rig);
+    rig.wait(Duration::from_secs(599));
+    assert_eq!(used.inbox(&mut rig, None).status, 200);
+    assert!(rig.endpoint.client(unused.id).is_some());
+    rig.wait(Duration::from_secs(2));
+    assert!(rig.told().contains(&Event::Forgotten { client: unused.id }));
+    assert!(rig.endpoint.client(used.id).is_some());
+    // It is known again as soon as it proves itself.
+    let mut unused = unused;
+    unused.register_again(&mut rig);
+    rig.wait(PERIOD);
+    assert!(rig.endpoint.client(unused.id).is_some());
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn a_post_is_answered_by_its_verdict() {
     assert_eq!(ask(&mut rig, &unproven).status, 401);
     assert_eq!(kept(&rig, id), [(peer.id, b"0123456789".into())]);
     let refused = rig.endpoint.stats().replies_refused;
-    assert_eq!((refused.get("foreign"), refused.get("unknown")), (1, 1));
+    assert_eq!((refused.get("foreign"), refused.get("unknown")), (1, 2));
 }
 
 #[test]
@@ -165,16 +165,57 @@ fn a_frame_that_is_refused_is_confirmed_unless_there_is_no_room() {
 }
 
 #[test]
-fn replies_and_payloads_share_their_bytes() {
+fn only_who_was_sent_what_went_to_all_may_reply() {
+    let mut rig = relay();
+    let mut early = register(&mut rig);
+    let id = notify(&mut rig, To::All);
+    let mut late = register(&mut rig);
+    assert_eq!(early.reply(&mut rig, id, b"x").status, 403, "not sent yet");
+    assert_eq!(early.inbox(&mut rig, None).status, 200);
+    assert_eq!(early.reply(&mut rig, id, b"x").status, 204);
+    assert_eq!(late.inbox(&mut rig, None).status, 200);
+    assert_eq!(late.reply(&mut rig, id, b"x").status, 403, "not a target");
+    let status = rig.endpoint.notification(id).unwrap();
+    assert_eq!((status.targets, status.sent, status.replied), (1, 1, 1));
+}
+
+#[test]
+fn p9_the_body_of_a_reply_in_vain_is_not_read() {
+    let mut rig = relay();
+    let mut peer = register(&mut rig);
+    let id = notify(&mut rig, To::Client(peer.id));
+    let target = alloc::format!("/v1/replies/{id}");
+    let used = peer.request("POST", &target, b"x", "");
+    assert_eq!(ask(&mut rig, &used).status, 204);
+    let mut stranger = register(&mut rig);
+    stranger.id = ClientId([9; 16]);
+    let unknown = stranger.request("POST", &target, b"x", "");
+    let gone = peer.request("POST", "/v1/replies/0000000000000001", b"x", "");
+    let unproven = head("POST", &target, "", b"x", "");
+    for (bytes, status) in [(used, 409), (unknown, 401), (gone, 404), (unproven, 401)] {
+        // The last byte, the body, never comes.
+        let conn = rig.accept(LOOPBACK);
+        rig.feed(conn, &bytes[..bytes.len() - 1]);
+        let answer = response(&mut rig.wire(conn).written);
+        assert_eq!(answer.status, status, "{answer:?}");
+    }
+}
+
+#[test]
+fn replies_have_their_own_bytes() {
     let mut limits = Limits::default();
-    limits.notifier.bytes_max = 20;
+    limits.notifier.replies_bytes_max = 16;
     let mut rig = relay_with(settings(), limits);
     let mut peer = register(&mut rig);
     let mut other = register(&mut rig);
     let id = notify(&mut rig, To::All);
-    assert_eq!(peer.reply(&mut rig, id, &[0; 17]).status, 503, "4 and 17");
+    assert_eq!(peer.inbox(&mut rig, None).status, 200);
+    assert_eq!(other.inbox(&mut rig, None).status, 200);
+    assert_eq!(peer.reply(&mut rig, id, &[0; 17]).status, 503);
     assert_eq!(peer.reply(&mut rig, id, &[0; 16]).status, 204);
     assert_eq!(other.reply(&mut rig, id, &[0; 1]).status, 503);
     assert_eq!(other.reply(&mut rig, id, b"").status, 204);
     assert_eq!(count(&rig, |stats| stats.notification_bytes), 20);
+    // However many replies there are, more can be said.
+    notify(&mut rig, To::All);
 }

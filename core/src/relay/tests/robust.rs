@@ -182,6 +182,7 @@ fn without_room_for_events_frames_are_taken_one_by_one() {
         })
         .map(Result::unwrap)
         .collect();
+    rig.poll();
     let bytes: Vec<u8> = ids.iter().flat_map(|id| reply_frame(*id, b"y")).collect();
     rig.feed(conn, &bytes);
     assert!(rig.wire(conn).held.is_empty());

@@ -28,7 +28,7 @@ const DEFAULT_FILE: &str = "/etc/tautline/agent.toml";
 /// has the rest of it.
 const FOLDER: &str = "agent";
 
-/// Every setting can also be an environment variable, TAUTLINE_<SECTION>_<KEY>,
+/// Every setting can also be an environment variable, `TAUTLINE_<SECTION>_<KEY>`,
 /// such as TAUTLINE_RELAY_ADDRESS. Flags win over the environment, the
 /// environment over the file.
 #[derive(Debug, Args)]

@@ -180,7 +180,7 @@ fn refused(error: &NotifyError) -> Answer {
     let status = match error {
         NotifyError::UnknownClient => 404,
         NotifyError::PayloadTooLong { .. } => 413,
-        NotifyError::Full | NotifyError::ClientFull => 503,
+        NotifyError::Full | NotifyError::BytesFull | NotifyError::ClientFull => 503,
         _ => 400,
     };
     Answer::problem(status, &format!("Not notified: {error}."))
