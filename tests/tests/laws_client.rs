@@ -267,7 +267,7 @@ impl EndpointCase for ClientCase {
 
 #[test]
 fn the_client_keeps_all_laws() {
-    let tally = laws::assert_lawful::<EndpointSubject<ClientCase>>(0..25);
+    let tally = laws::assert_lawful::<EndpointSubject<ClientCase>>(0..100);
     assert!(tally.pokes > 100 && tally.dips > 100, "{tally:?}");
     assert!(
         tally.streams > 0 && tally.misuses > 100 && tally.tables == 1,

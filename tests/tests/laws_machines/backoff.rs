@@ -113,7 +113,7 @@ impl MachineCase for BackoffCase {
 
 #[test]
 fn backoff_keeps_all_laws() {
-    let tally = assert_lawful::<BackoffCase>(12);
+    let tally = assert_lawful::<BackoffCase>(50);
     assert!(
         tally.misuses > 10 && tally.timeouts > 100 && tally.tables == 1 && tally.steady > 0,
         "{tally:?}"

@@ -159,7 +159,7 @@ impl MachineCase for DeframerCase {
 
 #[test]
 fn the_deframer_keeps_all_laws() {
-    let tally = assert_lawful::<DeframerCase>(60);
+    let tally = assert_lawful::<DeframerCase>(150);
     assert!(
         tally.streams > 0 && tally.noises > 100 && tally.tables == 2 && tally.steady > 0,
         "{tally:?}"

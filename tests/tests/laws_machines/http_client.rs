@@ -446,7 +446,7 @@ impl MachineCase for ClientCase {
 
 #[test]
 fn the_http_client_keeps_all_laws() {
-    let tally = assert_lawful::<ClientCase>(40);
+    let tally = assert_lawful::<ClientCase>(120);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.noises > 100,
         "{tally:?}"

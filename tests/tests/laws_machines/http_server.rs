@@ -456,7 +456,7 @@ impl MachineCase for ServerCase {
 
 #[test]
 fn the_http_server_keeps_all_laws() {
-    let tally = assert_lawful::<ServerCase>(40);
+    let tally = assert_lawful::<ServerCase>(120);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.noises > 100,
         "{tally:?}"

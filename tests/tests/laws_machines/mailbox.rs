@@ -181,7 +181,7 @@ impl MachineCase for MailboxCase {
 
 #[test]
 fn the_mailbox_keeps_all_laws() {
-    let tally = assert_lawful::<MailboxCase>(12);
+    let tally = assert_lawful::<MailboxCase>(50);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 1 && tally.steady > 0,
         "{tally:?}"

@@ -199,7 +199,7 @@ impl MachineCase for NotifierCase {
 
 #[test]
 fn the_notifier_keeps_all_laws() {
-    let tally = assert_lawful::<NotifierCase>(12);
+    let tally = assert_lawful::<NotifierCase>(50);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 3 && tally.steady > 0,
         "{tally:?}"

@@ -78,7 +78,7 @@ impl MachineCase for PccCase {
 
 #[test]
 fn the_persistent_connection_keeps_all_laws() {
-    let tally = assert_lawful::<PccCase>(12);
+    let tally = assert_lawful::<PccCase>(50);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 1 && tally.steady > 0,
         "{tally:?}"

@@ -68,7 +68,7 @@ impl MachineCase for RegistrarCase {
 
 #[test]
 fn the_registrar_keeps_all_laws() {
-    let tally = assert_lawful::<RegistrarCase>(12);
+    let tally = assert_lawful::<RegistrarCase>(50);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.steady > 0,
         "{tally:?}"

@@ -259,7 +259,7 @@ impl MachineCase for RegistryCase {
 
 #[test]
 fn the_registry_keeps_all_laws() {
-    let tally = assert_lawful::<RegistryCase>(12);
+    let tally = assert_lawful::<RegistryCase>(50);
     assert!(
         tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 1 && tally.steady > 0,
         "{tally:?}"
