@@ -235,6 +235,7 @@ fn after_the_faults_everyone_is_connected_and_answers() {
         Fault::InputBetweenPolls,
         Fault::EarlyTimeout,
         Fault::StoreFull,
+        Fault::StoreShort,
         Fault::SyncFailed,
         Fault::ReadFailed,
         Fault::StoreSlow,
