@@ -97,7 +97,7 @@ fn play(world: &mut World) {
 #[test]
 fn what_was_echoed_is_durable_and_everyone_is_served_after_the_faults() {
     let name = "what_was_echoed_is_durable_and_everyone_is_served_after_the_faults";
-    let Some(counts) = Scenario::new("echo", name).seeds(150).run(play) else {
+    let Some(counts) = Scenario::new("echo", name).seeds(3_000).run(play) else {
         return;
     };
     // The toys neither read ranges nor send files.

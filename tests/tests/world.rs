@@ -221,7 +221,7 @@ fn play(world: &mut World) {
 #[test]
 fn after_the_faults_everyone_is_connected_and_answers() {
     let name = "after_the_faults_everyone_is_connected_and_answers";
-    let Some(counts) = Scenario::new("world", name).seeds(150).run(play) else {
+    let Some(counts) = Scenario::new("world", name).seeds(4_000).run(play) else {
         return;
     };
     counts.assert_struck(&[
@@ -235,6 +235,7 @@ fn after_the_faults_everyone_is_connected_and_answers() {
         Fault::InputBetweenPolls,
         Fault::EarlyTimeout,
         Fault::StoreFull,
+        Fault::StoreShort,
         Fault::SyncFailed,
         Fault::ReadFailed,
         Fault::StoreSlow,

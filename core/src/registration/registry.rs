@@ -200,6 +200,10 @@ impl Registry {
                 if !self.may_carry_secrets(observed.ip(), secure) {
                     return Err(Refusal::SecretInClear);
                 }
+                // Before anything is drawn: a refusal leaves no trace.
+                if self.clients.is_full() {
+                    return Err(Refusal::Full);
+                }
                 let id = ClientId(self.random.bytes());
                 self.admit(id, observed.ip(), &request, true)
             }
@@ -334,6 +338,9 @@ impl Registry {
             && request.registration <= record.registration
         {
             return Err(Refusal::Replayed);
+        }
+        if known.is_none() && self.clients.is_full() {
+            return Err(Refusal::Full);
         }
         let nonce = self.random.bytes();
         let secret = self.settings.key.client_secret(id);
@@ -478,5 +485,51 @@ impl Machine for Registry {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry() -> Registry {
+        let settings = RegistrySettings {
+            key: MasterKey([7; 32]),
+            incarnation: Incarnation(1),
+            period: Duration::from_secs(60),
+            missed_periods_max: 1,
+            newcomer_life: Duration::from_secs(600),
+            persistent_connections: true,
+            secrets_over_plaintext: true,
+        };
+        let limits = RegistryLimits {
+            clients_max: 1,
+            ..RegistryLimits::default()
+        };
+        Registry::new(settings, limits, Random::from_seed([4; 32]))
+    }
+
+    fn register(registry: &mut Registry, now: Instant) -> Result<Answer, Refusal> {
+        let body = br#"{"protocol":1,"registration":1,"hostname":"h"}"#;
+        let peer = SocketAddr::new(IpAddr::from([10, 0, 0, 1]), 4_000);
+        let told = registry.handle_registration(now, peer, true, "/v1/register", None, body);
+        told.map(|told| told.answer)
+    }
+
+    #[test]
+    fn a_refusal_for_want_of_room_leaves_no_trace() {
+        let later = Instant::ORIGIN + Duration::from_secs(600);
+        let identities = [0, 3].map(|refusals| {
+            let mut registry = registry();
+            assert!(register(&mut registry, Instant::ORIGIN).is_ok());
+            for _ in 0..refusals {
+                let refused = register(&mut registry, Instant::ORIGIN);
+                assert_eq!(refused, Err(Refusal::Full));
+            }
+            registry.handle_timeout(later);
+            assert!(registry.poll().is_some(), "the first one is forgotten");
+            register(&mut registry, later).expect("there is room again")
+        });
+        assert_eq!(identities[0], identities[1]);
     }
 }

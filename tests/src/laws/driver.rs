@@ -403,7 +403,7 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
                 && dice.one_in(40)
                 && matches!(
                     fault,
-                    Fault::StoreFull | Fault::SyncFailed | Fault::ReadFailed
+                    Fault::StoreFull | Fault::StoreShort | Fault::SyncFailed | Fault::ReadFailed
                 )
         };
         if let Task::Append { file, bytes } = &task {

@@ -7,6 +7,9 @@ use tautline_core::{ConnId, Endpoint, Input, Instant, Output, Ticket};
 use super::{Census, Driver, Log, Misuse, Step, Subject};
 use crate::Dice;
 
+/// How often a connection for the stream is asked for.
+const ROUNDS_MAX: u32 = 100;
+
 /// What an endpoint adds to be a [`Subject`]: how it is made and what its peers
 /// say. The harness plays the driver.
 pub trait EndpointCase: Sized {
@@ -95,7 +98,14 @@ pub trait EndpointCase: Sized {
         false
     }
 
-    /// A conversation on one accepted connection; see [`Subject::stream`].
+    /// The connection that the stream comes on, once there is one: asked for
+    /// again and again until then, with what follows from it carried out in
+    /// between. The default lets the endpoint accept one.
+    fn stream_conn(&mut self, driver: &mut Driver<Self::Endpoint>, now: Instant) -> Option<ConnId> {
+        driver.accept(now)
+    }
+
+    /// A conversation on that connection; see [`Subject::stream`].
     fn stream(_dice: &mut Dice) -> Option<Vec<u8>> {
         None
     }
@@ -110,19 +120,22 @@ pub struct EndpointSubject<C: EndpointCase> {
 }
 
 impl<C: EndpointCase> EndpointSubject<C> {
-    /// Lets the endpoint start up, then offers the connection of the stream.
+    /// Lets the endpoint start up until there is a connection for the stream.
     fn open_stream(&mut self, now: Instant, log: &mut Log) -> ConnId {
         self.driver.contrary = false;
         self.driver.tell(now, Input::Timeout);
-        for _ in 0..Self::STEPS_MAX {
-            if self.step(log) == Step::Idle {
-                break;
+        for _ in 0..ROUNDS_MAX {
+            for _ in 0..Self::STEPS_MAX {
+                if self.step(log) == Step::Idle {
+                    break;
+                }
+            }
+            if let Some(conn) = self.case.stream_conn(&mut self.driver, now) {
+                self.stream = Some(conn);
+                return conn;
             }
         }
-        let conn = self.driver.accept(now);
-        let conn = conn.expect("an endpoint with a stream accepts a connection");
-        self.stream = Some(conn);
-        conn
+        panic!("an endpoint with a stream has a connection for it");
     }
 
     fn answer_all(&mut self, now: Instant, log: &mut Log) {

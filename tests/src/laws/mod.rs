@@ -32,8 +32,9 @@
 //! [`steady`](Subject::steady) nothing is counted. A test of a machine that has
 //! one of these sides asserts that the [`Tally`] of the report is not zero
 //! there. Law 7 needs [`Counting`](crate::counting::Counting) as the test
-//! binary's global allocator; enrolled subjects stand in `tests/tests/laws.rs`,
-//! which has it.
+//! binary's global allocator. The enrolled subjects stand in `tests/tests/`:
+//! the endpoints in `laws_relay.rs` and `laws_client.rs`, the machines inside
+//! them in `laws_machines/`, a file each.
 
 mod broken;
 mod driver;

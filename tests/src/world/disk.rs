@@ -190,7 +190,12 @@ impl Disk {
                 if strike(Fault::StoreFull) {
                     return Err(StoreError::Full);
                 }
-                self.inode(*file)?.content.extend_from_slice(bytes);
+                let content = &mut self.inode(*file)?.content;
+                if strike(Fault::StoreShort) {
+                    content.extend_from_slice(&bytes[..bytes.len() / 2]);
+                    return Err(StoreError::Full);
+                }
+                content.extend_from_slice(bytes);
             }
             Task::Sync { file } => self.sync(*file, strike)?,
             Task::Close { file } => {
@@ -384,6 +389,16 @@ mod tests {
         assert_eq!(disk.file("a"), Some(b"".as_slice()));
         disk.crash(&mut Dice::new(1), &mut |fault| fault == Fault::NameLost);
         assert_eq!(disk.file("a"), Some(b"old".as_slice()));
+    }
+
+    #[test]
+    fn an_append_that_does_not_fit_is_there_in_part() {
+        let mut disk = disk_with(b"kept");
+        let (file, bytes) = (FILE, b"half".to_vec());
+        let append = Task::Append { file, bytes };
+        let answer = disk.run(&append, &mut |fault| fault == Fault::StoreShort);
+        assert_eq!(answer, Answer::Failed(StoreError::Full));
+        assert_eq!(disk.file("a"), Some(b"keptha".as_slice()));
     }
 
     #[test]

@@ -69,6 +69,8 @@ faults! {
     // For each storage effect.
     /// There is no space for what is appended or created.
     StoreFull 500..20_000
+    /// There is space for a part of what is appended.
+    StoreShort 500..20_000
     /// A sync fails; what it should have saved is gone at the next crash, also
     /// if a later sync succeeds.
     SyncFailed 500..20_000

@@ -208,3 +208,30 @@ fn a_relay_whose_frame_does_not_come_whole_in_time_is_left() {
     assert_eq!(rig.told(), [Event::Disconnected { why }]);
     assert_eq!(rig.wire(conn).closed, Some(Close::Abort));
 }
+
+#[test]
+fn a_hello_behind_a_fault_is_not_heard() {
+    for in_one in [true, false] {
+        let mut rig = registered(client(), true);
+        let (conn, ..) = rig.connects[0];
+        // The goodbye has to wait.
+        rig.wire(conn).blocks = true;
+        assert_eq!(connected(&mut rig), conn);
+        rig.written(conn);
+        rig.feed(conn, SWITCHING);
+        let mut bytes = notification(1);
+        if in_one {
+            bytes.extend(hello(3, 65_600));
+        }
+        rig.feed(conn, &bytes);
+        rig.feed(conn, &hello(3, 65_600));
+        rig.feed(conn, &notification(2));
+        let why = Failure::Protocol("the first frame is no hello");
+        assert_eq!(rig.told(), [failed(LINE, why)]);
+        assert!(!rig.endpoint.is_connected());
+        rig.writable(conn);
+        assert_eq!(said(&mut rig, conn), [Said::Bye("protocol error")]);
+        assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
+        assert_eq!(rig.told(), []);
+    }
+}

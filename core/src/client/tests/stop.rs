@@ -88,6 +88,66 @@ fn while_it_waits_to_register_again() {
     stop(&mut rig);
 }
 
+/// One poll; the disk answers at once. False at the end.
+fn step(rig: &mut Rig<Client>) -> bool {
+    use crate::{Endpoint, Output, StoreOp};
+    let mut buf = alloc::vec![0; rig.buf_bytes];
+    let (ticket, found) = match rig.endpoint.poll_output(&mut buf) {
+        Output::Wait(_) => return false,
+        Output::Connect { conn, .. } => {
+            rig.connects.push((conn, String::new(), 0, false));
+            return true;
+        }
+        Output::Store { ticket, op } => (ticket, !matches!(op, StoreOp::Load { .. })),
+        _ => return true,
+    };
+    let why = StoreError::NotFound;
+    let now = rig.now;
+    rig.endpoint.handle_input(
+        now,
+        match found {
+            true => Input::Stored { ticket },
+            false => Input::StoreFailed { ticket, why },
+        },
+    );
+    true
+}
+
+#[test]
+fn between_any_two_polls() {
+    for polls in 0.. {
+        let mut rig = Rig::new(Client::new(settings(), Limits::default(), [2; 32]));
+        let more = (0..polls).all(|_| step(&mut rig));
+        stop(&mut rig);
+        if !more {
+            assert!(polls > 5, "{polls} polls lead to a connection");
+            break;
+        }
+    }
+}
+
+/// The persistent connection is wanted and not yet asked for.
+#[test]
+fn between_any_two_polls_behind_a_registration() {
+    for polls in 0.. {
+        let mut rig = client();
+        disk(&mut rig);
+        let conn = connected(&mut rig);
+        respond(&mut rig, conn, 200, &text(&answer(true, true)));
+        assert!(rig.wire(conn).closed.is_some() && !rig.stores.is_empty());
+        for (ticket, _) in core::mem::take(&mut rig.stores) {
+            let now = rig.now;
+            crate::Endpoint::handle_input(&mut rig.endpoint, now, Input::Stored { ticket });
+        }
+        let more = (0..polls).all(|_| step(&mut rig));
+        stop(&mut rig);
+        if !more {
+            assert!(polls > 2, "{polls} polls lead to a connection");
+            break;
+        }
+    }
+}
+
 #[test]
 fn while_the_persistent_connection_opens() {
     let mut rig = registered(client(), true);

@@ -496,3 +496,28 @@ fn misuse_changes_nothing() {
     assert_eq!(read, Err(Misuse::NoRequest));
     assert_eq!(format!("{:?}", world.client), before);
 }
+
+#[test]
+fn a_request_that_waits_is_not_written_behind_the_end() {
+    let mut world = World::new();
+    let post = RequestHead {
+        method: "POST",
+        ..GET
+    };
+    assert_eq!(world.request(&post, &[b'q'; 500]), Ok(()));
+    let mut buf = [0; 50];
+    let wrote = world
+        .client
+        .poll_write(world.now, &mut buf, &mut world.pool);
+    assert_eq!(wrote, 50);
+    world.client.handle_blocked(world.now);
+    world.receive("HTTP/1.1 413 X\r\nContent-Length: 0\r\n\r\n");
+    let end = ClientEffect::Close(Close::Finish);
+    assert_eq!(
+        world.effects(),
+        [ClientEffect::Response, ClientEffect::BodyEnd, end]
+    );
+    world.client.handle_writable(world.now);
+    assert!(!world.client.wants_write());
+    assert_eq!(world.written(), "");
+}

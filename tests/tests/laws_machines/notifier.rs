@@ -1,0 +1,212 @@
+//! The relay's notifications and the replies to them.
+
+use core::time::Duration;
+
+use tautline_core::notify::{
+    Notifier, NotifierEffect, NotifierLimits, NotifyOptions, ReplyRefusal, Target,
+};
+use tautline_core::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
+use tautline_tests::Dice;
+use tautline_tests::laws::{Census, Log, MachineCase, Misuse};
+
+use super::{assert_lawful, census};
+
+const CLIENTS_MAX: u32 = 4;
+const LIMITS: NotifierLimits = NotifierLimits {
+    notifications_max: 8,
+    notifications_per_client_max: 5,
+    payload_bytes_max: 300,
+    replies_max: 10,
+    reply_bytes_max: 200,
+    payloads_bytes_max: 750,
+    replies_bytes_max: 750,
+    lifetime_max: Duration::from_secs(100),
+};
+
+struct NotifierCase {
+    newest: NotificationId,
+    pinned: Vec<Key>,
+    steadied: u64,
+}
+
+impl NotifierCase {
+    fn id(&self, dice: &mut Dice) -> NotificationId {
+        NotificationId(self.newest.0.saturating_sub(dice.below(6)))
+    }
+
+    fn notify(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice, log: &mut Log) {
+        let target = match dice.one_in(3) {
+            true => Target::All,
+            false => Target::Client(client(dice).0),
+        };
+        let options = NotifyOptions {
+            lifetime: dice.span(Duration::from_secs(1)..Duration::from_secs(60)),
+            reply_window: Duration::ZERO,
+        };
+        let told = notifier.notify(now, target, &dice.bytes(310), options, CLIENTS_MAX);
+        log.event(&told);
+        self.newest = told.unwrap_or(self.newest);
+    }
+
+    /// A connection writes what is pending for a client, or begins to.
+    fn send(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice, log: &mut Log) {
+        let client = client(dice).0;
+        notifier.handle_timeout(now);
+        let Some((key, _)) = notifier.pending(client, notifier.sent_through(client)) else {
+            return;
+        };
+        let message = notifier.message(key).expect("what is pending lives");
+        log.event(&message);
+        let lifetime_s = message.lifetime_s;
+        let mut buf = [0; 400];
+        let len = notifier.write_frame(key, lifetime_s, dice.below(3), &mut buf);
+        log.bytes(0, &buf[..len]);
+        notifier.handle_sent(client, key);
+        if dice.one_in(4) {
+            notifier.pin(key);
+            self.pinned.push(key);
+        }
+    }
+}
+
+fn client(dice: &mut Dice) -> (Key, ClientId) {
+    let place = dice.below(CLIENTS_MAX.into()) as u8;
+    (Key::new(place.into(), 0), ClientId([place; 16]))
+}
+
+impl MachineCase for NotifierCase {
+    type Machine = Notifier;
+    const NAME: &'static str = "notifier";
+
+    fn new(seed: u64) -> (Notifier, Self) {
+        let random = Random::from_seed(Dice::new(seed).seed());
+        let notifier = Notifier::new(Incarnation(1), LIMITS, CLIENTS_MAX, random);
+        let case = Self {
+            newest: NotificationId(0),
+            pinned: Vec::new(),
+            steadied: 0,
+        };
+        (notifier, case)
+    }
+
+    fn act(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice, log: &mut Log) {
+        match dice.below(10) {
+            0..=3 => self.notify(notifier, now, dice, log),
+            4 | 5 => {
+                let (client, id) = (client(dice), self.id(dice));
+                let told = notifier.handle_reply(now, client, id, &dice.bytes(210));
+                log.event(&told);
+            }
+            6 | 7 => self.send(notifier, now, dice, log),
+            8 => {
+                if let Some(key) = self.pinned.pop() {
+                    notifier.unpin(key);
+                } else {
+                    notifier.handle_joined(client(dice).0);
+                }
+            }
+            _ => {
+                let id = self.id(dice);
+                log.event(&notifier.status(id));
+                log.event(&notifier.replies(id).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    fn misuse(
+        &mut self,
+        notifier: &mut Notifier,
+        now: Instant,
+        dice: &mut Dice,
+    ) -> Result<Misuse, String> {
+        let options = NotifyOptions::default();
+        let lifetime = match dice.below(3) {
+            0 => Duration::ZERO,
+            1 => LIMITS.lifetime_max + Duration::from_secs(1),
+            _ => Duration::from_secs(1),
+        };
+        let (payload, reply_window) = (vec![0; 301], Duration::from_secs(2));
+        let (of_one, to) = (Target::Client(client(dice).0), client(dice));
+        let refused = match dice.below(4) {
+            0 => notifier.notify(now, of_one, &payload, options, 1).is_err(),
+            1 => {
+                let options = NotifyOptions {
+                    lifetime,
+                    reply_window,
+                };
+                notifier.notify(now, Target::All, b"", options, 1).is_err()
+            }
+            2 => {
+                let id = NotificationId(self.newest.0 + 1);
+                let told = notifier.handle_reply(now, to, id, b"");
+                told == Err(ReplyRefusal::Unknown)
+            }
+            _ => notifier
+                .handle_reply(now, to, self.newest, &payload)
+                .is_err(),
+        };
+        match refused {
+            true => Ok(Misuse::Refused),
+            false => Err("a misuse was accepted".to_owned()),
+        }
+    }
+
+    fn census(&self, notifier: &Notifier) -> Vec<Census> {
+        let notifications_max = LIMITS.notifications_max as usize;
+        let replies_max = LIMITS.replies_max as usize;
+        vec![
+            census("notifications_max", notifier.len(), notifications_max),
+            census("replies_max", notifier.replies_len(), replies_max),
+            census(
+                "bytes_max",
+                notifier.bytes(),
+                LIMITS.payloads_bytes_max + LIMITS.replies_bytes_max,
+            ),
+        ]
+    }
+
+    /// A notification, its way out and a reply; the oldest one expires.
+    fn steady(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice) -> bool {
+        // While it warms up, as much as it ever will.
+        self.steadied += 1;
+        let warms_up = self.steadied < Self::STEADY_OPERATIONS / 2;
+        let (seconds, len) = match warms_up {
+            true => (3, 80),
+            false => (1 + dice.below(3), dice.index(81)),
+        };
+        let options = NotifyOptions {
+            lifetime: Duration::from_secs(seconds),
+            reply_window: Duration::ZERO,
+        };
+        let client = client(dice);
+        let told = notifier.notify(now, Target::Client(client.0), &[1; 100][..len], options, 1);
+        self.newest = told.unwrap_or(self.newest);
+        if let Some((key, _)) = notifier.pending(client.0, notifier.sent_through(client.0)) {
+            let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
+            assert!(written > 0);
+            notifier.handle_sent(client.0, key);
+        }
+        // Repeated, foreign and full are answers as good as any.
+        let _ = notifier.handle_reply(now, client, self.newest, &[2; 100][..len]);
+        true
+    }
+
+    fn effect(
+        &mut self,
+        _: &mut Notifier,
+        _: Instant,
+        NotifierEffect::Expired(status): NotifierEffect,
+        log: &mut Log,
+    ) {
+        log.event(&status);
+    }
+}
+
+#[test]
+fn the_notifier_keeps_all_laws() {
+    let tally = assert_lawful::<NotifierCase>(50);
+    assert!(
+        tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 3 && tally.steady > 0,
+        "{tally:?}"
+    );
+}

@@ -1,0 +1,268 @@
+//! The relay's registry of clients.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
+
+use tautline_core::registration::{
+    Interface, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings, Request, body,
+};
+use tautline_core::wire::proof::{
+    self, Authorization, BodyDigest, ClientSecret, MasterKey, Session, SessionKey,
+};
+use tautline_core::{ClientId, ConnId, Incarnation, Instant, Key, Random};
+use tautline_tests::laws::{Census, Log, MachineCase, Misuse};
+use tautline_tests::{Dice, counting};
+
+use super::{assert_lawful, census};
+
+const CLIENTS_MAX: u32 = 5;
+const MASTER: MasterKey = MasterKey([7; 32]);
+const INCARNATION: Incarnation = Incarnation(1);
+const TARGET: &str = "/v1/register";
+const ASKED: proof::Request<'_> = proof::Request {
+    method: "GET",
+    target: "/v1/inbox",
+    body: BodyDigest([0; 32]),
+};
+
+/// What a client keeps.
+struct Known {
+    id: ClientId,
+    registration: u64,
+    key: SessionKey,
+    counter: u64,
+}
+
+#[derive(Default)]
+struct RegistryCase {
+    known: Vec<Known>,
+    /// The last proof that was good.
+    used: Option<Authorization>,
+}
+
+fn address(host: u8) -> SocketAddr {
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::new(10, 0, 0, host)), 4_000)
+}
+
+fn text(client: Option<ClientId>, registration: u64, hostname: &str) -> Vec<u8> {
+    let request = Request {
+        protocol: body::PROTOCOL,
+        client,
+        registration,
+        hostname: hostname.into(),
+        interfaces: vec![Interface {
+            address: address(9).ip(),
+            prefix: 24,
+        }],
+        udp_port: 0,
+        persistent_connection: registration.is_multiple_of(2),
+    };
+    serde_json::to_vec(&request).expect("it is text")
+}
+
+fn prove(id: ClientId, secret: &ClientSecret, number: u64, body: &[u8]) -> Authorization {
+    let covered = proof::Request {
+        method: "POST",
+        target: TARGET,
+        body: BodyDigest::of(body),
+    };
+    covered.prove_registration(secret, id, number)
+}
+
+impl RegistryCase {
+    fn register_first(&mut self, registry: &mut Registry, now: Instant, log: &mut Log) {
+        let body = text(None, 1, "new");
+        let told = registry.handle_registration(now, address(1), true, TARGET, None, &body);
+        log.event(&told.as_ref().map(|told| (told.client, &told.answer)));
+        if let Ok(told) = told {
+            assert!(told.new);
+            self.remember(told.answer.client, 1, told.answer.nonce.0);
+        }
+    }
+
+    fn register_again(
+        &mut self,
+        registry: &mut Registry,
+        now: Instant,
+        place: usize,
+        log: &mut Log,
+    ) {
+        let Known {
+            id, registration, ..
+        } = self.known.swap_remove(place);
+        let number = registration + 1;
+        let body = text(Some(id), number, "known");
+        let proof = prove(id, &MASTER.client_secret(id), number, &body);
+        let told =
+            registry.handle_registration(now, address(2), false, TARGET, Some(&proof), &body);
+        log.event(&told.as_ref().map(|told| (told.client, &told.answer)));
+        let nonce = told.map_or([0; 16], |told| told.answer.nonce.0);
+        self.remember(id, number, nonce);
+    }
+
+    fn remember(&mut self, client: ClientId, registration: u64, nonce: [u8; 16]) {
+        let session = Session {
+            client,
+            registration,
+            incarnation: INCARNATION,
+            nonce,
+        };
+        self.known.push(Known {
+            id: client,
+            registration,
+            key: MASTER.client_secret(client).session_key(&session),
+            counter: 0,
+        });
+    }
+
+    fn prove(&mut self, registry: &mut Registry, place: usize) -> Result<Key, Refusal> {
+        let known = &mut self.known[place];
+        known.counter += 1;
+        let proof = ASKED.prove(&known.key, known.id, known.counter);
+        let told = registry.handle_proof(&proof, &ASKED);
+        self.used = told.is_ok().then_some(proof);
+        told
+    }
+}
+
+impl MachineCase for RegistryCase {
+    type Machine = Registry;
+    const NAME: &'static str = "registry";
+
+    fn new(seed: u64) -> (Registry, Self) {
+        let settings = RegistrySettings {
+            key: MASTER,
+            incarnation: INCARNATION,
+            period: Duration::from_secs(1_000),
+            missed_periods_max: 2,
+            newcomer_life: Duration::from_secs(600),
+            persistent_connections: true,
+            secrets_over_plaintext: false,
+        };
+        let limits = RegistryLimits {
+            clients_max: CLIENTS_MAX,
+            ..RegistryLimits::default()
+        };
+        let random = Random::from_seed(Dice::new(seed).seed());
+        (Registry::new(settings, limits, random), Self::default())
+    }
+
+    fn act(&mut self, registry: &mut Registry, now: Instant, dice: &mut Dice, log: &mut Log) {
+        let place = dice.index(self.known.len());
+        match dice.below(8) {
+            0 => self.register_first(registry, now, log),
+            _ if self.known.is_empty() => {}
+            1 | 2 => self.register_again(registry, now, place, log),
+            3 => {
+                let key = registry.find(self.known[place].id);
+                let conn = dice.one_in(4).then_some(ConnId::from_key(Key::new(1, 1)));
+                log.event(&key.map(|key| registry.set_connection(key, conn)));
+            }
+            _ => log.event(&self.prove(registry, place)),
+        }
+    }
+
+    fn effect(
+        &mut self,
+        registry: &mut Registry,
+        _: Instant,
+        effect: RegistryEffect,
+        log: &mut Log,
+    ) {
+        log.event(&effect);
+        let RegistryEffect::Forgotten { client, id } = effect;
+        assert!(registry.get(client).is_none() && registry.find(id).is_none());
+    }
+
+    fn noise(&mut self, registry: &mut Registry, now: Instant, dice: &mut Dice, log: &mut Log) {
+        let mut body = text(Some(ClientId([3; 16])), dice.next_u64(), "noise");
+        for _ in 0..dice.below(4) {
+            let place = dice.index(body.len());
+            body[place] ^= 1 << dice.below(8);
+        }
+        body.truncate(dice.index(2 * body.len()));
+        let told = registry.handle_registration(now, address(3), false, TARGET, None, &body);
+        log.event(&told.map(|told| told.new));
+    }
+
+    fn misuse(
+        &mut self,
+        registry: &mut Registry,
+        now: Instant,
+        dice: &mut Dice,
+    ) -> Result<Misuse, String> {
+        let (mut secure, mut authorization) = (true, None);
+        let (id, again) = (ClientId([8; 16]), self.known.first());
+        let (body, why) = match dice.below(7) {
+            0 => (b"{}".to_vec(), Refusal::Malformed),
+            1 => (text(None, 1, ""), Refusal::Hostname),
+            2 => {
+                secure = false;
+                (text(None, 1, "far"), Refusal::SecretInClear)
+            }
+            3 => (text(Some(id), 1, "liar"), Refusal::Unproven),
+            4 if registry.len() == CLIENTS_MAX as usize => (text(None, 1, "late"), Refusal::Full),
+            5 if again.is_some_and(|known| registry.find(known.id).is_some()) => {
+                let Known {
+                    id, registration, ..
+                } = &self.known[0];
+                let body = text(Some(*id), *registration, "again");
+                let secret = MASTER.client_secret(*id);
+                authorization = Some(prove(*id, &secret, *registration, &body));
+                (body, Refusal::Replayed)
+            }
+            6 => {
+                let told = self.used.map(|used| registry.handle_proof(&used, &ASKED));
+                return match told {
+                    None => Ok(Misuse::None),
+                    Some(Err(_)) => Ok(Misuse::Refused),
+                    Some(Ok(_)) => Err("a proof was taken twice".to_owned()),
+                };
+            }
+            _ => return Ok(Misuse::None),
+        };
+        let proof = authorization.as_ref();
+        let told = registry.handle_registration(now, address(4), secure, TARGET, proof, &body);
+        match told {
+            Err(told) if told == why => Ok(Misuse::Refused),
+            told => Err(format!("not {why:?}, but {told:?}")),
+        }
+    }
+
+    fn flood(&mut self, registry: &mut Registry, now: Instant, dice: &mut Dice, log: &mut Log) {
+        match dice.one_in(2) {
+            true => self.register_first(registry, now, log),
+            false => self.act(registry, now, dice, log),
+        }
+    }
+
+    fn census(&self, registry: &Registry) -> Vec<Census> {
+        let clients_max = CLIENTS_MAX as usize;
+        vec![census("clients_max", registry.len(), clients_max)]
+    }
+
+    /// Proofs; a registration may allocate.
+    fn steady(&mut self, registry: &mut Registry, now: Instant, dice: &mut Dice) -> bool {
+        counting::paused(|| {
+            if registry.len() < 3 {
+                let mut log = Log::counting();
+                self.register_first(registry, now, &mut log);
+                let conn = Some(ConnId::from_key(Key::new(1, 1)));
+                let newest = self.known.last().and_then(|known| registry.find(known.id));
+                newest.map(|key| registry.set_connection(key, conn));
+            }
+        });
+        let place = dice.index(self.known.len());
+        assert!(self.prove(registry, place).is_ok());
+        true
+    }
+}
+
+#[test]
+fn the_registry_keeps_all_laws() {
+    let tally = assert_lawful::<RegistryCase>(50);
+    assert!(
+        tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 1 && tally.steady > 0,
+        "{tally:?}"
+    );
+}
