@@ -214,7 +214,7 @@ impl Pair {
         let (len, life) = (self.list.len(), self.life());
         let Some(listed) = self.list.get_mut(draw % len.max(1)) else {
             let proof = covered.prove(&SessionKey([1; 32]), ClientId([1; 16]), counter);
-            let refused = self.registry.handle_proof(&proof, &covered);
+            let refused = self.registry.handle_proof(self.now, &proof, &covered);
             assert_eq!(refused, Err(Refusal::Unknown));
             return Some(());
         };
@@ -223,7 +223,7 @@ impl Pair {
         proof.mac[31] ^= u8::from(fault == 2);
         let right = fault == 0 || fault > 2;
         let highest = listed.used.iter().max().copied().unwrap_or_default();
-        match self.registry.handle_proof(&proof, &covered) {
+        match self.registry.handle_proof(self.now, &proof, &covered) {
             Ok(client) => {
                 assert!(right && client == listed.client);
                 assert!(!listed.used.contains(&counter));

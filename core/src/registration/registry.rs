@@ -246,9 +246,11 @@ impl Registry {
     /// [`Refusal`]; nothing is changed then.
     pub fn handle_proof(
         &mut self,
+        now: Instant,
         authorization: &Authorization,
         request: &proof::Request<'_>,
     ) -> Result<Key, Refusal> {
+        self.now = self.now.max(now);
         let key = self.find(authorization.client).ok_or(Refusal::Unknown)?;
         let record = self.clients.get_mut(key).ok_or(Refusal::Unknown)?;
         if !authorization.proves(&record.key, request) {

@@ -253,7 +253,7 @@ impl Relay {
             body: BodyDigest::of(http.server.body()),
         };
         self.registry
-            .handle_proof(&authorization, &covered)
+            .handle_proof(self.now, &authorization, &covered)
             .inspect_err(|why| self.stats.registrations_refused.count(why.name()))
     }
 

@@ -115,11 +115,16 @@ impl RegistryCase {
         });
     }
 
-    fn prove(&mut self, registry: &mut Registry, place: usize) -> Result<Key, Refusal> {
+    fn prove(
+        &mut self,
+        registry: &mut Registry,
+        now: Instant,
+        place: usize,
+    ) -> Result<Key, Refusal> {
         let known = &mut self.known[place];
         known.counter += 1;
         let proof = ASKED.prove(&known.key, known.id, known.counter);
-        let told = registry.handle_proof(&proof, &ASKED);
+        let told = registry.handle_proof(now, &proof, &ASKED);
         self.used = told.is_ok().then_some(proof);
         told
     }
@@ -158,7 +163,7 @@ impl MachineCase for RegistryCase {
                 let conn = dice.one_in(4).then_some(ConnId::from_key(Key::new(1, 1)));
                 log.event(&key.map(|key| registry.set_connection(key, conn)));
             }
-            _ => log.event(&self.prove(registry, place)),
+            _ => log.event(&self.prove(registry, now, place)),
         }
     }
 
@@ -212,7 +217,9 @@ impl MachineCase for RegistryCase {
                 (body, Refusal::Replayed)
             }
             6 => {
-                let told = self.used.map(|used| registry.handle_proof(&used, &ASKED));
+                let told = self
+                    .used
+                    .map(|used| registry.handle_proof(now, &used, &ASKED));
                 return match told {
                     None => Ok(Misuse::None),
                     Some(Err(_)) => Ok(Misuse::Refused),
@@ -253,7 +260,7 @@ impl MachineCase for RegistryCase {
             }
         });
         let place = dice.index(self.known.len());
-        assert!(self.prove(registry, place).is_ok());
+        assert!(self.prove(registry, now, place).is_ok());
         true
     }
 }
