@@ -34,6 +34,20 @@ fn a_wrong_key_is_told_with_its_place_and_the_known_ones() {
 }
 
 #[test]
+#[test]
+fn a_wrong_log_level_is_told_with_its_place() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("tautlined.toml");
+    fs::write(&file, "[log]\nlevel = \"loud\"\n").unwrap();
+    let (code, out, error) = run(&["--check-config", "--config", file.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (78, ""), "{error}");
+    let place = format!("{}:2: log.level ", file.display());
+    assert!(
+        error.starts_with(&place) && error.contains("\"loud\""),
+        "{error}"
+    );
+}
+
 fn a_missing_certificate_is_a_wrong_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tautlined.toml");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 use tautline_mio::driver::Network;
-use tautline_std::logs::Format;
+use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
 
 /// Read without being named, if it is there.
@@ -292,6 +292,9 @@ impl Layers for Settings {
             60..=4_000_000,
         );
         checks.range(
+        if let Err(error) = logs::check_filter(&self.log.level) {
+            checks.require("log.level", false, || format!("is wrong: {error}"));
+        }
             "registration.missed_periods_max",
             &self.registration.missed_periods_max,
             1..=1_000,
@@ -397,6 +400,7 @@ mod tests {
                 "registration.period_s",
             ),
             (
+            ("TAUTLINE_LOG_LEVEL", "loud", "log.level"),
                 "TAUTLINE_LIMITS_CONNECTIONS_MAX",
                 "many",
                 "limits.connections_max",
