@@ -229,6 +229,44 @@ fn the_agent_ends_on_a_signal() {
     }
 }
 
+#[test]
+fn an_agent_that_cannot_read_its_identity_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent/client.json");
+    let data = dir.path().to_str().unwrap();
+    let arguments = ["agent", "--relay", "127.0.0.1:1", "--data-dir", data];
+    let run_into = || {
+        let mut agent = tautline(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+        let mut lines = lines.map(Result::unwrap);
+        let is_news = |line: &String| {
+            line.starts_with("tautline: ") || line.contains("WARN") || line.contains("ERROR")
+        };
+        let told = lines.find(is_news).unwrap();
+        if !told.starts_with("tautline: ") {
+            // It lives on, and does not end by itself.
+            agent.kill().unwrap();
+        }
+        (agent.wait().unwrap().code(), told)
+    };
+    let ends_with_advice = |what: &str| {
+        let (code, told) = run_into();
+        let expected = format!("tautline: {}: the agent's identity {what}", file.display());
+        assert!(told.starts_with(&expected), "{told}");
+        assert!(told.contains("remove it"), "{told}");
+        assert_eq!(code, Some(1));
+    };
+    // What is longer than any identity is not even read.
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, vec![b' '; 1 << 20]).unwrap();
+    ends_with_advice("cannot be read: ");
+    std::fs::write(&file, "{").unwrap();
+    ends_with_advice("is damaged; ");
+    std::fs::remove_file(&file).unwrap();
+    let (_, told) = run_into();
+    assert!(told.contains("no connection"), "{told}");
+}
+
 #[cfg(unix)]
 fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, end: &str) {
     assert!(lines.any(|line| line.unwrap().contains(end)), "{end}");

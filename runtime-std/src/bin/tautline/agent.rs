@@ -27,6 +27,8 @@ const DEFAULT_FILE: &str = "/etc/tautline/agent.toml";
 /// The agent's own folder in the data directory: a relay on the same machine
 /// has the rest of it.
 const FOLDER: &str = "agent";
+/// What the core calls the file of the identity.
+const IDENTITY_FILE: &str = "client.json";
 
 /// Every setting can also be an environment variable, TAUTLINE_<SECTION>_<KEY>,
 /// such as TAUTLINE_RELAY_ADDRESS. Flags win over the environment, the
@@ -120,15 +122,20 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         .map_err(Failure::configuration)?;
     let _logs = logs::start(format, &settings.log.level).map_err(Failure::configuration)?;
 
-    let machine = Machine::here(settings.client.hostname.as_deref());
+    let files = open_files(&settings)?;
+    let surroundings = Surroundings {
+        machine: Machine::here(settings.client.hostname.as_deref()),
+        identity_file: files.dir().join(IDENTITY_FILE),
+    };
+    let hostname = &surroundings.machine.hostname;
     let client = Client::new(
-        settings.of_client(&origin, &machine.hostname),
+        settings.of_client(&origin, hostname),
         Limits::default(),
         seed()?,
     );
     let equipment = Equipment {
         clock: Clock::start(),
-        files: open_files(&settings)?,
+        files,
         tls,
         datagrams: open_datagrams(settings.client.udp_port)?,
         limits: DriverLimits::default(),
@@ -136,21 +143,27 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let mut driver = Driver::new(client, equipment)
         .map_err(|error| Failure::new(format_args!("a thread cannot be started: {error}")))?;
     stop_on_signals(driver.commander())?;
-    tracing::info!(relay = %origin, hostname = machine.hostname, "the agent starts");
+    tracing::info!(relay = %origin, hostname, "the agent starts");
 
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
-        handle_event(client, now, event, &machine).map_break(|result| outcome = result)
+        handle_event(client, now, event, &surroundings).map_break(|result| outcome = result)
     });
     tracing::info!("the agent has ended");
     outcome
+}
+
+/// What the agent's answers and advice are about.
+struct Surroundings {
+    machine: Machine,
+    identity_file: PathBuf,
 }
 
 fn handle_event(
     client: &mut Client,
     now: Instant,
     event: Event,
-    machine: &Machine,
+    surroundings: &Surroundings,
 ) -> ControlFlow<Result<(), Failure>> {
     match event {
         Event::Registered {
@@ -161,17 +174,25 @@ fn handle_event(
         Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
         Event::Notification { notification, id } => {
             tracing::info!(%id, "notification");
-            reply(client, now, notification, machine);
+            reply(client, now, notification, &surroundings.machine);
         }
         Event::NotificationExpired { .. } => tracing::warn!("a notification has expired"),
         Event::StorageFailed { why } => {
             tracing::error!(%why, "the agent's identity cannot be stored");
         }
+        Event::IdentityUnavailable { why } => {
+            return ControlFlow::Break(Err(Failure::new(format_args!(
+                "{}: the agent's identity cannot be read: {why}; see that this user can read the \
+                 file, or remove it to have the agent registered as a new client",
+                surroundings.identity_file.display()
+            ))));
+        }
         Event::IdentityUnreadable => {
-            return ControlFlow::Break(Err(Failure::new(
-                "the agent's identity, client.json in its folder, is damaged; it was left alone. \
-                 Restore it, or remove it to have the agent registered as a new client",
-            )));
+            return ControlFlow::Break(Err(Failure::new(format_args!(
+                "{}: the agent's identity is damaged; it was left alone. Restore it, or remove it \
+                 to have the agent registered as a new client",
+                surroundings.identity_file.display()
+            ))));
         }
         Event::Stopped => return ControlFlow::Break(Ok(())),
         other => tracing::debug!(?other, "event"),
