@@ -119,6 +119,11 @@ impl<E: Endpoint> Driver<E> {
         if !listener.ready || self.listeners.paused_until.is_some() {
             return false;
         }
+        if !self.endpoint.has_room() {
+            self.statistics.accept_pauses_full += 1;
+            self.listeners.paused_until = Some(now + PAUSE);
+            return false;
+        }
         match listener.socket.accept() {
             Ok((socket, peer)) => self.admit(now, socket, peer),
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
