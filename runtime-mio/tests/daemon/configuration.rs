@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::process::Command;
 
 use crate::process::{Daemon, run};
 
@@ -34,7 +35,6 @@ fn a_wrong_key_is_told_with_its_place_and_the_known_ones() {
 }
 
 #[test]
-#[test]
 fn a_wrong_log_level_is_told_with_its_place() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tautlined.toml");
@@ -48,6 +48,7 @@ fn a_wrong_log_level_is_told_with_its_place() {
     );
 }
 
+#[test]
 fn a_missing_certificate_is_a_wrong_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("tautlined.toml");
@@ -81,6 +82,38 @@ fn a_port_in_use_is_told_with_what_to_do() {
         error.contains(&address) && error.contains("--listen"),
         "{error}"
     );
+}
+
+#[test]
+fn fewer_connections_than_configured_are_told_and_fewer_than_usual_are_not() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let log_with = |limits: &str| {
+        let file = dir.path().join("tautlined.toml");
+        fs::write(&file, limits).unwrap();
+        let output = Command::new("/bin/sh")
+            .args(["-c", "ulimit -n 100 && exec \"$@\"", "sh"])
+            .arg(env!("CARGO_BIN_EXE_tautlined"))
+            .args(["--listen", &address, "--config"])
+            .arg(&file)
+            .arg("--data-dir")
+            .arg(dir.path())
+            .env_clear()
+            .output()
+            .unwrap();
+        // The address is taken: it ends once it has told.
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = "fewer connections than configured";
+    let log = log_with("[limits]\nconnections_max = 4000\n");
+    assert!(
+        log.contains(told) && log.contains("connections_max=50"),
+        "{log}"
+    );
+    let log = log_with("");
+    assert!(log.contains(&address) && !log.contains(told), "{log}");
 }
 
 #[test]

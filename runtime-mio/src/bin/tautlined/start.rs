@@ -124,12 +124,18 @@ fn relay(settings: &Settings, identity: &Identity) -> Result<Relay, String> {
     figures.registry.secrets_over_plaintext = settings.listen.secrets_over_plaintext;
     figures.return_window = Duration::from_millis(settings.shutdown.return_window_ms);
     let mut limits = relay::Limits::default();
-    limits.connections_max = descriptors::budget(settings.limits.connections_max);
-    if limits.connections_max < settings.limits.connections_max {
-        tracing::info!(
-            connections_max = limits.connections_max,
-            "fewer connections than configured: the limit of descriptors is lower"
-        );
+    let connections_wanted = settings.limits.connections_wanted();
+    let connections_max = descriptors::budget(connections_wanted);
+    limits.connections_max = connections_max;
+    if connections_max < connections_wanted {
+        if settings.limits.connections_max.is_some() {
+            tracing::info!(
+                connections_max,
+                "fewer connections than configured: the limit of descriptors is lower"
+            );
+        } else {
+            tracing::debug!(connections_max, "the limit of descriptors bounds them");
+        }
     }
     limits.registry.clients_max = settings.limits.clients_max;
     Ok(Relay::new(figures, limits, seed))
