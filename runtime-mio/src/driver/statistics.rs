@@ -25,6 +25,8 @@ pub struct Statistics {
     pub accept_pauses_exhausted: u64,
     /// How often accepting paused because the endpoint was full.
     pub accept_pauses_full: u64,
+    /// How often accepting paused because a listener failed.
+    pub accept_pauses_failed: u64,
     /// Outgoing connections that were opened.
     pub connected: u64,
     /// Outgoing connections that could not be opened.

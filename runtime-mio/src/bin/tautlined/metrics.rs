@@ -166,6 +166,11 @@ fn add_driver(registry: &mut Registry, driver: &Statistics) {
         ),
         (
             "refused_proxy_malformed",
+        (
+            "accept_pauses_failed",
+            "Pauses of accepting because a listener failed",
+            driver.accept_pauses_failed,
+        ),
             "Connections ended for a malformed PROXY header",
             refused.proxy_malformed,
         ),
