@@ -11,6 +11,7 @@ use tautline_mio::driver::{Config, Driver, StartError};
 use tautline_std::clock::Clock;
 use tautline_std::data_dir;
 use tautline_std::files::{Files, FilesLimits};
+use tautline_std::private;
 use tautline_std::settings::Sources;
 use tautline_std::tls::ServerConfig;
 
@@ -57,13 +58,16 @@ pub(crate) fn start(
     accept_tls: Option<ServerConfig>,
 ) -> Result<Started, String> {
     let clock = Clock::start();
+    warn_of_exposed_key(settings);
     let dir = data_dir(settings)?;
     let in_the_way = |error: io::Error| {
         let advice = match error.kind() {
-            ErrorKind::ResourceBusy => "is another tautlined running?",
-            _ => "choose a directory that can be written to: data_dir (--data-dir)",
+            ErrorKind::ResourceBusy => "; is another tautlined running?",
+            // It says itself what to do.
+            ErrorKind::InvalidInput => "",
+            _ => "; choose a directory that can be written to: data_dir (--data-dir)",
         };
-        format!("the data directory cannot be used: {error}; {advice}")
+        format!("the data directory cannot be used: {error}{advice}")
     };
     // It also keeps others out of the directory.
     let files = Files::open(&dir, FilesLimits::default()).map_err(in_the_way)?;
@@ -102,6 +106,18 @@ pub(crate) fn start(
         tls,
         data_dir: settings.data_dir.clone(),
     })
+}
+
+/// The key of the certificate is for the daemon alone.
+pub(crate) fn warn_of_exposed_key(settings: &Settings) {
+    if let Some(key) = &settings.tls.key
+        && private::is_exposed(key).unwrap_or(false)
+    {
+        tracing::warn!(
+            path = %key.display(),
+            "others than the owner may read the private key of the certificate; use mode 0600"
+        );
+    }
 }
 
 fn data_dir(settings: &Settings) -> Result<PathBuf, String> {

@@ -16,7 +16,7 @@ use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
 use tautline_std::files::{Files, FilesLimits};
 use tautline_std::settings::Sources;
 use tautline_std::tls::{ClientConfig, Roots};
-use tautline_std::{data_dir, logs};
+use tautline_std::{data_dir, logs, private};
 
 use crate::Failure;
 use answers::Machine;
@@ -215,7 +215,9 @@ fn open_files(settings: &AgentSettings) -> Result<Files, Failure> {
     let dir = dir.ok_or_else(|| {
         Failure::configuration("no data directory; name one by --data-dir or data_dir")
     })?;
-    Files::open(&dir.join(FOLDER), FilesLimits::default())
+    // Who can write to it can also exchange the folder in it.
+    private::create_dir(&dir)
+        .and_then(|()| Files::open(&dir.join(FOLDER), FilesLimits::default()))
         .map_err(|error| Failure::new(format_args!("the data directory: {error}")))
 }
 
