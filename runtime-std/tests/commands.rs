@@ -49,16 +49,17 @@ fn a_wrong_configuration_is_78() {
     let (code, _, error) = run(&["agent", "--check-config", "--config", config]);
     let expected = format!(
         "tautline: {config}:2:1: unknown field `adress`, expected one of `address`, `tls`, \
-         `ca_file`\n 2 | adress = \"x\"\n   | ^^^^^^\n"
+         `ca_file`, `secrets_over_plaintext`\n 2 | adress = \"x\"\n   | ^^^^^^\n"
     );
     assert_eq!((code, error), (78, expected));
 
     for arguments in [
         &["agent"][..],
-        &["agent", "--relay", "a", "--log", "loud"],
-        &["agent", "--relay", "a", "--log-format", "xml"],
+        &["agent", "--relay", "::1", "--log", "loud"],
+        &["agent", "--relay", "::1", "--log-format", "xml"],
+        &["agent", "--relay", "a"],
         &["agent", "--relay", "https://a", "--ca", "/nowhere.pem"],
-        &["agent", "--relay", "a", "--config", "/nowhere.toml"],
+        &["agent", "--relay", "::1", "--config", "/nowhere.toml"],
         &["status", "--relay", "https://a", "--ca", "/nowhere.pem"],
     ] {
         let (code, _, error) = run(arguments);
@@ -68,8 +69,13 @@ fn a_wrong_configuration_is_78() {
             "{error}"
         );
     }
-    let (code, out, _) = run(&["agent", "--check-config", "--relay", "a"]);
-    assert_eq!((code, out.as_str()), (0, "ok\n"));
+    for arguments in [
+        &["--relay", "::1"][..],
+        &["--relay", "a", "--secrets-over-plaintext"],
+    ] {
+        let (code, out, error) = run(&[&["agent", "--check-config"], arguments].concat());
+        assert_eq!((code, out.as_str()), (0, "ok\n"), "{error}");
+    }
 }
 
 #[test]

@@ -44,6 +44,9 @@ pub(crate) struct Flags {
     /// Trust these certificates (PEM) instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Let the agent's secret travel unencrypted to a relay on another machine
+    #[arg(long)]
+    secrets_over_plaintext: bool,
     /// Where the agent keeps its identity, in a folder of its own
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
@@ -93,8 +96,18 @@ impl Flags {
                 sources.flag(flag, key, value);
             }
         }
-        if self.tls {
-            sources.flag("--tls", "relay.tls", "true");
+        let switches = [
+            ("--tls", "relay.tls", self.tls),
+            (
+                "--secrets-over-plaintext",
+                "relay.secrets_over_plaintext",
+                self.secrets_over_plaintext,
+            ),
+        ];
+        for (flag, key, is_on) in switches {
+            if is_on {
+                sources.flag(flag, key, "true");
+            }
         }
         sources
     }
