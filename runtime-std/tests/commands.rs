@@ -273,6 +273,47 @@ fn an_agent_that_cannot_read_its_identity_ends() {
     assert!(told.contains("no connection"), "{told}");
 }
 
+#[test]
+fn an_agent_whose_identity_the_relay_does_not_accept_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent/client.json");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let (client, secret) = ("01".repeat(16), "06".repeat(32));
+    let identity =
+        format!(r#"{{"identity":{{"client":"{client}","secret":"{secret}"}},"registration":41}}"#);
+    std::fs::write(&file, identity).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let relay = listener.local_addr().unwrap().to_string();
+    let refuse = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+        assert!(head.next().unwrap().unwrap().contains("/v1/register"));
+        stream
+            .write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        stream
+    });
+    let data = dir.path().to_str().unwrap();
+    let mut command = tautline(&["agent", "--relay", &relay, "--data-dir", data]);
+    let mut agent = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let told = lines.find_map(|line| {
+        let line = line.unwrap();
+        let is_next = line.contains("failed; it is tried again");
+        is_next.then_some(line)
+    });
+    assert!(told.unwrap().contains("status 401"));
+    let advice = lines.next().unwrap().unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    refuse.join().unwrap();
+    let path = format!("remove {} to", file.display());
+    assert!(
+        advice.contains("belongs to another relay") && advice.contains(&path),
+        "{advice}"
+    );
+}
+
 #[cfg(unix)]
 fn wait_for(lines: &mut impl Iterator<Item = std::io::Result<String>>, end: &str) {
     assert!(lines.any(|line| line.unwrap().contains(end)), "{end}");

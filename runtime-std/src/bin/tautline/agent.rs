@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tautline_core::Instant;
-use tautline_core::client::{Client, Event, Limits};
+use tautline_core::client::{Client, Event, Failure as EventFailure, Limits};
 use tautline_core::notify::Handle;
 use tautline_std::clock::Clock;
 use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
@@ -182,7 +182,17 @@ fn handle_event(
         Event::Registered {
             client, granted, ..
         } => tracing::info!(%client, granted, "registered"),
-        Event::Failed { what, why } => tracing::warn!(what, %why, "failed; it is tried again"),
+        Event::Failed { what, why } => {
+            tracing::warn!(what, %why, "failed; it is tried again");
+            if is_stranger(what, why) {
+                tracing::error!(
+                    "the relay does not accept this agent's identity: it belongs to another \
+                     relay, or the relay has lost its key; stop the agent and remove {} to have \
+                     it registered as a new client",
+                    surroundings.identity_file.display()
+                );
+            }
+        }
         Event::Connected => tracing::info!("the line is open"),
         Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
         Event::Notification { notification, id } => {
@@ -211,6 +221,11 @@ fn handle_event(
         other => tracing::debug!(?other, "event"),
     }
     ControlFlow::Continue(())
+}
+
+/// Whether the relay refused the proof of who this is.
+fn is_stranger(what: &str, why: EventFailure) -> bool {
+    what == "registration" && why == EventFailure::Status(401)
 }
 
 fn reply(client: &mut Client, now: Instant, notification: Handle, machine: &Machine) {
