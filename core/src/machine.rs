@@ -44,6 +44,13 @@ pub trait Endpoint {
     /// [`Output::Wait`]; it may feed inputs in between.
     fn poll_output<'b>(&mut self, buf: &'b mut [u8]) -> Output<'b, Self::Event>;
 
+    /// Whether [`accept`](Self::accept) would take a connection now. A driver
+    /// asks before it accepts, and leaves the connection in the system's
+    /// backlog otherwise: there it waits until another one closes.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     /// Takes a connection that the driver accepted.
     ///
     /// # Errors

@@ -99,6 +99,8 @@ pub struct Equipment {
 pub struct Driver<E: Endpoint> {
     endpoint: E,
     clock: Clock,
+    /// The endpoint's deadline, as it was told last.
+    deadline: Instant,
     limits: DriverLimits,
     tls: Option<tls::ClientConfig>,
     // Dropped before the threads' ends: whoever waits to send is freed.
@@ -132,6 +134,7 @@ impl<E: Endpoint + 'static> Driver<E> {
         Ok(Self {
             endpoint,
             clock: equipment.clock,
+            deadline: Instant::MAX,
             limits,
             tls: equipment.tls,
             inbox,
@@ -178,9 +181,8 @@ impl<E: Endpoint + 'static> Driver<E> {
             };
             let handshakes_due = self.handshakes_due().unwrap_or(Instant::MAX);
             let wait_until = wait_until.min(wall_clock_due).min(handshakes_due);
-            match self.inbox.recv_timeout(self.clock.until(wait_until)) {
-                Ok(message) => self.handle_message(message),
-                Err(_) => self.handle_deadlines(),
+            if let Ok(message) = self.inbox.recv_timeout(self.clock.until(wait_until)) {
+                self.handle_message(message);
             }
             for _ in 0..self.limits.messages_waiting_max {
                 match self.inbox.try_recv() {
@@ -188,6 +190,8 @@ impl<E: Endpoint + 'static> Driver<E> {
                     Err(_) => break,
                 }
             }
+            // Also when messages never end.
+            self.handle_deadlines();
         }
     }
 
@@ -200,12 +204,12 @@ impl<E: Endpoint + 'static> Driver<E> {
     ) -> ControlFlow<(), Instant> {
         for _ in 0..OUTPUTS_PER_TURN {
             if self.storage.is_full() {
-                return ControlFlow::Continue(Instant::MAX);
+                return ControlFlow::Continue(self.deadline);
             }
             match self.endpoint.poll_output(buf) {
                 Output::Wait(deadline) => {
-                    let at = deadline.map_or(Instant::MAX, |deadline| deadline.at);
-                    return ControlFlow::Continue(at);
+                    self.deadline = deadline.map_or(Instant::MAX, |deadline| deadline.at);
+                    return ControlFlow::Continue(self.deadline);
                 }
                 Output::Event(event) => {
                     let now = self.clock.now();
@@ -378,14 +382,18 @@ impl<E: Endpoint + 'static> Driver<E> {
         }
     }
 
-    /// The endpoint's deadline has come, or that of a handshake.
+    /// Sees whether the endpoint's deadline has come, or that of a handshake.
     fn handle_deadlines(&mut self) {
         let now = self.clock.now();
         let is_late = |line: &Line| line.handshake_due().is_some_and(|due| due <= now);
         while let Some((conn, _)) = self.lines.iter().find(|(_, line)| is_late(line)) {
             self.settle(*conn, Verdict::NotConnected(ConnectError::TimedOut));
         }
-        self.input(Input::Timeout);
+        if self.deadline <= now {
+            // The endpoint names the next one when it is polled.
+            self.deadline = Instant::MAX;
+            self.input(Input::Timeout);
+        }
     }
 
     fn handshakes_due(&self) -> Option<Instant> {

@@ -1,7 +1,7 @@
 //! Where a relay is: as people write it.
 
 use std::fmt;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 /// The port of a relay unless another one is named.
@@ -38,6 +38,23 @@ impl Origin {
         } else {
             format!("{}:{}", self.host, self.port)
         }
+    }
+}
+
+impl Origin {
+    /// Whether it is on this machine by what is written, without asking who
+    /// has the name: a loopback address or `localhost`.
+    ///
+    /// ```
+    /// use tautline_std::origin::Origin;
+    ///
+    /// let is_loopback = |text: &str| text.parse::<Origin>().unwrap().is_loopback();
+    /// assert!(is_loopback("localhost") && is_loopback("127.8.8.8:80") && is_loopback("::1"));
+    /// assert!(!is_loopback("relay.example") && !is_loopback("localhost.example"));
+    /// ```
+    pub fn is_loopback(&self) -> bool {
+        let of_address = |address: IpAddr| address.to_canonical().is_loopback();
+        self.host.eq_ignore_ascii_case("localhost") || self.host.parse().is_ok_and(of_address)
     }
 }
 

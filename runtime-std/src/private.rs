@@ -29,16 +29,30 @@ impl fmt::Debug for Secret {
 }
 
 /// Makes a folder and those above it, for its owner alone where the platform
-/// has modes (0700). One that exists keeps its mode.
+/// has modes (0700). One that exists keeps its mode, but must be one that
+/// nobody else can write to: who can write there can put a key of his own in
+/// the place of another.
 ///
 /// # Errors
-/// Whatever the system says, with the path named.
+/// `InvalidInput` if others can write to it, with what to do; otherwise
+/// whatever the system says. The text names the path.
 pub fn create_dir(path: &Path) -> io::Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(path).map_err(|error| named(path, &error))
+    let create = || {
+        builder.create(path)?;
+        if mode(&fs::metadata(path)?.permissions()) & 0o022 != 0 {
+            let message = format!(
+                "others than the owner can write to this folder; run chmod go-w {}",
+                path.display()
+            );
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        Ok(())
+    };
+    create().map_err(|error| named(path, &error))
 }
 
 /// Reads a file of at most `bytes_max` bytes.
@@ -232,6 +246,24 @@ mod tests {
         let folder = dir.path().join("a/b");
         create_dir(&folder).unwrap();
         assert!(!is_exposed(&folder).unwrap());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_folder_that_others_can_write_to_is_refused() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        let set = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
+        for mode in [0o770, 0o702, 0o1777] {
+            set(mode);
+            let error = create_dir(dir.path()).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{mode:o}");
+            let advice = format!("run chmod go-w {}", dir.path().display());
+            assert!(error.to_string().ends_with(&advice), "{error}");
+        }
+        // To read is another matter: the secrets have modes of their own.
+        set(0o755);
+        create_dir(dir.path()).unwrap();
     }
 
     #[test]

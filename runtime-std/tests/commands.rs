@@ -49,16 +49,17 @@ fn a_wrong_configuration_is_78() {
     let (code, _, error) = run(&["agent", "--check-config", "--config", config]);
     let expected = format!(
         "tautline: {config}:2:1: unknown field `adress`, expected one of `address`, `tls`, \
-         `ca_file`\n 2 | adress = \"x\"\n   | ^^^^^^\n"
+         `ca_file`, `secrets_over_plaintext`\n 2 | adress = \"x\"\n   | ^^^^^^\n"
     );
     assert_eq!((code, error), (78, expected));
 
     for arguments in [
         &["agent"][..],
-        &["agent", "--relay", "a", "--log", "loud"],
-        &["agent", "--relay", "a", "--log-format", "xml"],
+        &["agent", "--relay", "::1", "--log", "loud"],
+        &["agent", "--relay", "::1", "--log-format", "xml"],
+        &["agent", "--relay", "a"],
         &["agent", "--relay", "https://a", "--ca", "/nowhere.pem"],
-        &["agent", "--relay", "a", "--config", "/nowhere.toml"],
+        &["agent", "--relay", "::1", "--config", "/nowhere.toml"],
         &["status", "--relay", "https://a", "--ca", "/nowhere.pem"],
     ] {
         let (code, _, error) = run(arguments);
@@ -68,8 +69,13 @@ fn a_wrong_configuration_is_78() {
             "{error}"
         );
     }
-    let (code, out, _) = run(&["agent", "--check-config", "--relay", "a"]);
-    assert_eq!((code, out.as_str()), (0, "ok\n"));
+    for arguments in [
+        &["--relay", "::1"][..],
+        &["--relay", "a", "--secrets-over-plaintext"],
+    ] {
+        let (code, out, error) = run(&[&["agent", "--check-config"], arguments].concat());
+        assert_eq!((code, out.as_str()), (0, "ok\n"), "{error}");
+    }
 }
 
 #[test]
@@ -227,6 +233,85 @@ fn the_agent_ends_on_a_signal() {
         wait_for(&mut lines, "the agent has ended");
         assert_eq!(agent.wait().unwrap().code(), Some(0));
     }
+}
+
+#[test]
+fn an_agent_that_cannot_read_its_identity_ends() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent/client.json");
+    let data = dir.path().to_str().unwrap();
+    let arguments = ["agent", "--relay", "127.0.0.1:1", "--data-dir", data];
+    let run_into = || {
+        let mut agent = tautline(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+        let mut lines = lines.map(Result::unwrap);
+        let is_news = |line: &String| {
+            line.starts_with("tautline: ") || line.contains("WARN") || line.contains("ERROR")
+        };
+        let told = lines.find(is_news).unwrap();
+        if !told.starts_with("tautline: ") {
+            // It lives on, and does not end by itself.
+            agent.kill().unwrap();
+        }
+        (agent.wait().unwrap().code(), told)
+    };
+    let ends_with_advice = |what: &str| {
+        let (code, told) = run_into();
+        let expected = format!("tautline: {}: the agent's identity {what}", file.display());
+        assert!(told.starts_with(&expected), "{told}");
+        assert!(told.contains("remove it"), "{told}");
+        assert_eq!(code, Some(1));
+    };
+    // What is longer than any identity is not even read.
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    std::fs::write(&file, vec![b' '; 1 << 20]).unwrap();
+    ends_with_advice("cannot be read: ");
+    std::fs::write(&file, "{").unwrap();
+    ends_with_advice("is damaged; ");
+    std::fs::remove_file(&file).unwrap();
+    let (_, told) = run_into();
+    assert!(told.contains("no connection"), "{told}");
+}
+
+#[test]
+fn an_agent_whose_identity_the_relay_does_not_accept_says_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("agent/client.json");
+    std::fs::create_dir(file.parent().unwrap()).unwrap();
+    let (client, secret) = ("01".repeat(16), "06".repeat(32));
+    let identity =
+        format!(r#"{{"identity":{{"client":"{client}","secret":"{secret}"}},"registration":41}}"#);
+    std::fs::write(&file, identity).unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let relay = listener.local_addr().unwrap().to_string();
+    let refuse = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = BufReader::new(stream.try_clone().unwrap()).lines();
+        assert!(head.next().unwrap().unwrap().contains("/v1/register"));
+        stream
+            .write_all(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n")
+            .unwrap();
+        stream
+    });
+    let data = dir.path().to_str().unwrap();
+    let mut command = tautline(&["agent", "--relay", &relay, "--data-dir", data]);
+    let mut agent = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(agent.stderr.take().unwrap()).lines();
+    let told = lines.find_map(|line| {
+        let line = line.unwrap();
+        let is_next = line.contains("failed; it is tried again");
+        is_next.then_some(line)
+    });
+    assert!(told.unwrap().contains("status 401"));
+    let advice = lines.next().unwrap().unwrap();
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+    refuse.join().unwrap();
+    let path = format!("remove {} to", file.display());
+    assert!(
+        advice.contains("belongs to another relay") && advice.contains(&path),
+        "{advice}"
+    );
 }
 
 #[cfg(unix)]

@@ -134,6 +134,7 @@ impl App for ClientApp {
                 assert!(replied.is_ok(), "{replied:?}");
             }
             client::Event::StorageFailed { .. } => self.over = self.client.id().is_none(),
+            client::Event::IdentityUnavailable { .. } => self.over = true,
             client::Event::IdentityUnreadable => panic!("a crash spoilt the identity"),
             _ => {}
         }

@@ -278,6 +278,9 @@ impl Client {
                     self.registrar.handle_failed(self.now);
                 }
             }
+            Some(Kept::Unavailable(why)) => {
+                self.events.push_back(Event::IdentityUnavailable { why });
+            }
             Some(Kept::Unreadable) => self.events.push_back(Event::IdentityUnreadable),
             Some(Kept::Saved) | None => {}
         }

@@ -44,8 +44,14 @@ pub enum Event {
         /// Its handle.
         notification: Handle,
     },
-    /// The identity could not be read or written.
+    /// The identity could not be written; it is tried again.
     StorageFailed {
+        /// Why.
+        why: StoreError,
+    },
+    /// There may be an identity, but it could not be read; the client does not
+    /// start.
+    IdentityUnavailable {
         /// Why.
         why: StoreError,
     },

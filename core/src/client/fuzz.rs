@@ -395,7 +395,10 @@ impl World {
                     "stopped twice"
                 );
             }
-            Event::Failed { .. } | Event::StorageFailed { .. } | Event::IdentityUnreadable => {}
+            Event::Failed { .. }
+            | Event::StorageFailed { .. }
+            | Event::IdentityUnavailable { .. }
+            | Event::IdentityUnreadable => {}
         }
     }
 

@@ -51,7 +51,7 @@ enum Step {
     },
     Rename,
     Renaming(Ticket),
-    /// The file can not be understood.
+    /// The file can not be read or understood.
     Unreadable,
 }
 
@@ -71,7 +71,11 @@ pub(super) enum Op {
 pub(super) enum Kept {
     Loaded,
     Saved,
+    /// It could not be written.
     Failed(StoreError),
+    /// It could not be read.
+    Unavailable(StoreError),
+    /// What was read is not understood.
     Unreadable,
 }
 
@@ -248,7 +252,7 @@ impl Keeper {
                     return Some(Kept::Loaded);
                 }
                 self.step = Step::Unreadable;
-                Some(Kept::Failed(why))
+                Some(Kept::Unavailable(why))
             }
             Step::Writing { sync, last } => {
                 if ticket <= sync {

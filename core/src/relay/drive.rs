@@ -87,6 +87,10 @@ impl Endpoint for Relay {
         }
     }
 
+    fn has_room(&self) -> bool {
+        !self.draining && !self.conns.is_full()
+    }
+
     fn accept(
         &mut self,
         now: Instant,

@@ -119,6 +119,11 @@ impl<E: Endpoint> Driver<E> {
         if !listener.ready || self.listeners.paused_until.is_some() {
             return false;
         }
+        if !self.endpoint.has_room() {
+            self.statistics.accept_pauses_full += 1;
+            self.listeners.paused_until = Some(now + PAUSE);
+            return false;
+        }
         match listener.socket.accept() {
             Ok((socket, peer)) => self.admit(now, socket, peer),
             Err(error) if error.kind() == ErrorKind::WouldBlock => listener.ready = false,
@@ -127,7 +132,13 @@ impl<E: Endpoint> Driver<E> {
                 self.listeners.paused_until = Some(now + PAUSE);
             }
             // The connection failed before it was accepted; the next may not.
-            Err(_) => {}
+            Err(error) if is_of_one_connection(&error) => {}
+            // The listener itself, maybe for ever: it must not keep the loop busy.
+            Err(error) => {
+                tracing::warn!(%error, "connections cannot be accepted");
+                self.statistics.accept_pauses_failed += 1;
+                self.listeners.paused_until = Some(now + PAUSE);
+            }
         }
         true
     }
@@ -167,6 +178,24 @@ impl<E: Endpoint> Driver<E> {
     }
 }
 
+/// Whether the error is that of the connection that was to be accepted, see
+/// accept(2).
+fn is_of_one_connection(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    [
+        Errno::CONNABORTED,
+        Errno::INTR,
+        Errno::PROTO,
+        Errno::NOPROTOOPT,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+    ]
+    .iter()
+    .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
@@ -181,4 +210,70 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(TcpListener::from_std(socket.into()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::net::Shutdown;
+
+    use socket2::SockRef;
+    use tautline_core::Output;
+    use tautline_std::clock::Clock;
+    use tautline_std::files::{Files, FilesLimits};
+
+    use super::*;
+    use crate::driver::Config;
+
+    struct Idle;
+
+    impl Endpoint for Idle {
+        type Event = ();
+
+        fn handle_input(&mut self, _: Instant, _: Input<'_>) -> usize {
+            0
+        }
+
+        fn poll_output<'b>(&mut self, _: &'b mut [u8]) -> Output<'b, ()> {
+            Output::Wait(None)
+        }
+
+        fn accept(
+            &mut self,
+            _: Instant,
+            _: SocketAddr,
+            _: SocketAddr,
+        ) -> Result<ConnId, AcceptError> {
+            Err(AcceptError::Full)
+        }
+    }
+
+    #[test]
+    fn a_listener_that_fails_pauses_and_does_not_keep_the_loop_busy() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files::open(dir.path(), FilesLimits::default()).unwrap();
+        let config = Config {
+            listen: vec![SocketAddr::from(([127, 0, 0, 1], 0))],
+            ..Config::default()
+        };
+        let mut driver = Driver::new(Idle, Clock::start(), files, config).unwrap();
+        // From then on accept(2) says EINVAL.
+        let listener = &driver.listeners.sockets[0].socket;
+        SockRef::from(listener).shutdown(Shutdown::Read).unwrap();
+        let now = driver.clock.now();
+        driver.accept_some(now);
+        assert_eq!(driver.statistics().accept_pauses_failed, 1);
+        assert!(!driver.listeners.is_ready());
+        assert_eq!(driver.listeners.deadline(), Some(now + PAUSE));
+        driver.accept_some(now);
+        assert_eq!(driver.statistics().accept_pauses_failed, 1);
+        driver.accept_some(now + PAUSE);
+        assert_eq!(driver.statistics().accept_pauses_failed, 2);
+    }
+
+    #[test]
+    fn a_connection_that_failed_in_the_backlog_is_no_fault_of_the_listener() {
+        let error = |errno: rustix::io::Errno| io::Error::from(errno);
+        assert!(is_of_one_connection(&error(rustix::io::Errno::CONNABORTED)));
+        assert!(!is_of_one_connection(&error(rustix::io::Errno::INVAL)));
+    }
 }

@@ -25,6 +25,8 @@ pub struct Statistics {
     pub accept_pauses_exhausted: u64,
     /// How often accepting paused because the endpoint was full.
     pub accept_pauses_full: u64,
+    /// How often accepting paused because a listener failed.
+    pub accept_pauses_failed: u64,
     /// Outgoing connections that were opened.
     pub connected: u64,
     /// Outgoing connections that could not be opened.
@@ -79,11 +81,18 @@ pub struct Refused {
 impl Refused {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.full
-            + self.draining
-            + self.proxy_not_believed
-            + self.proxy_malformed
-            + self.tls_not_configured
-            + self.socket
+        self.by_reason().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each reason's name, with its count.
+    pub fn by_reason(&self) -> [(&'static str, u64); 6] {
+        [
+            ("full", self.full),
+            ("draining", self.draining),
+            ("proxy_not_believed", self.proxy_not_believed),
+            ("proxy_malformed", self.proxy_malformed),
+            ("tls_not_configured", self.tls_not_configured),
+            ("socket", self.socket),
+        ]
     }
 }

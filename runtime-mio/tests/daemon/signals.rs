@@ -70,6 +70,25 @@ fn a_reload_keeps_the_running_configuration_when_the_new_one_is_wrong() {
     assert!(line.contains("proxy.believed"), "{line}");
     daemon.wait_for_log("the running configuration stays");
 
+    // Nothing of it is applied: the proxy is not believed afterwards.
+    fs::write(
+        &file,
+        "[proxy]\nbelieved = [\"127.0.0.1\"]\n[log]\nlevel = \"loud\"\n",
+    )
+    .unwrap();
+    daemon.signal(SIGHUP);
+    let line = daemon.wait_for_log("the new configuration is wrong");
+    assert!(line.contains("log.level"), "{line}");
+    daemon.wait_for_log("the running configuration stays");
+    let mut not_believed = daemon.connect();
+    not_believed
+        .write_all(b"PROXY TCP4 192.0.2.9 192.0.2.1 1 2\r\nGET /healthz HTTP/1.0\r\n\r\n")
+        .unwrap();
+    let mut answer = Vec::new();
+    // It ends by a reset or by an end.
+    let _ = not_believed.read_to_end(&mut answer);
+    assert_eq!(answer, b"");
+
     fs::write(
         &file,
         "[proxy]\nbelieved = [\"127.0.0.1\"]\n[limits]\nclients_max = 5\n[log]\nlevel = \"debug\"\n",

@@ -169,12 +169,13 @@ impl<B: FnMut(&mut Desk, Instant, Input<'_>) -> usize> Endpoint for Toy<B> {
         }
     }
 
+    fn has_room(&self) -> bool {
+        let max = self.desk.connections_max;
+        max.is_none_or(|max| self.desk.live() < max)
+    }
+
     fn accept(&mut self, _: Instant, _: SocketAddr, _: SocketAddr) -> Result<ConnId, AcceptError> {
-        if self
-            .desk
-            .connections_max
-            .is_some_and(|max| self.desk.live() >= max)
-        {
+        if !self.has_room() {
             return Err(AcceptError::Full);
         }
         Ok(self.desk.open())

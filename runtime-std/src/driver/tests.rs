@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread;
 
@@ -340,6 +341,29 @@ fn deadlines_are_kept() {
     bench.driver.endpoint().deadline = Some(due);
     bench.run_until(&Fact::Timeout);
     assert!(bench.driver.clock.now() >= due);
+}
+
+/// A message that puts itself into the queue again, `times` at most.
+fn keep_busy(commander: Commander<Toy>, passes: Arc<AtomicU64>, times: u64) {
+    let again = commander.clone();
+    let pass = move |_: &mut Toy, _| {
+        if passes.fetch_add(1, Ordering::Relaxed) < times {
+            keep_busy(again, passes, times);
+        }
+    };
+    commander.command(pass).unwrap();
+}
+
+#[test]
+fn deadlines_are_kept_when_messages_never_end() {
+    const TIMES: u64 = 100_000;
+    let mut bench = Bench::new();
+    let passes = Arc::new(AtomicU64::new(0));
+    keep_busy(bench.driver.commander(), Arc::clone(&passes), TIMES);
+    bench.driver.endpoint().deadline = Some(bench.driver.clock.now());
+    bench.run_until(&Fact::Timeout);
+    let passes = passes.load(Ordering::Relaxed);
+    assert!((1..TIMES).contains(&passes), "{passes}");
 }
 
 #[test]

@@ -87,8 +87,9 @@ impl Files {
     /// other process can open it until this value is dropped.
     ///
     /// # Errors
-    /// `ResourceBusy` if another process has it; otherwise what the system
-    /// says, also if nothing can be written there. The text names the path.
+    /// `ResourceBusy` if another process has it; `InvalidInput` if others than
+    /// the owner can write there; otherwise what the system says, also if
+    /// nothing can be written there. The text names the path.
     pub fn open(dir: &Path, limits: FilesLimits) -> io::Result<Self> {
         private::create_dir(dir)?;
         Ok(Self {

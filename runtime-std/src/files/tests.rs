@@ -292,8 +292,9 @@ mod faults {
     impl Mount {
         fn new(options: &str) -> Option<Self> {
             let dir = tempfile::tempdir().unwrap();
+            let options = format!("mode=700,{options}");
             let mounted = Command::new("mount")
-                .args(["-t", "tmpfs", "-o", options, "tautline-test"])
+                .args(["-t", "tmpfs", "-o", &options, "tautline-test"])
                 .arg(dir.path())
                 .output()
                 .is_ok_and(|output| output.status.success());

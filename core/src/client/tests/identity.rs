@@ -107,7 +107,7 @@ fn a_file_that_can_not_be_read_stops_the_start() {
         let mut rig = client();
         let ticket = tickets(&mut rig)[0];
         rig.tell(Input::StoreFailed { ticket, why });
-        assert_eq!(rig.told(), [Event::StorageFailed { why }]);
+        assert_eq!(rig.told(), [Event::IdentityUnavailable { why }]);
         rig.wait(86_400 * SECOND);
         assert_eq!((rig.stores.len(), rig.connects.len()), (0, 0));
     }

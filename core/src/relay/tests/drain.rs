@@ -28,6 +28,7 @@ fn lines_get_their_bye_with_the_window_and_idle_connections_end() {
     assert_eq!(said(&mut rig, line), [Said::Bye("shutting down", 30_000)]);
     assert_eq!(rig.wire(line).closed, Some(Close::Finish));
     assert_eq!(rig.wire(idle).closed, Some(Close::Finish));
+    assert!(!rig.endpoint.has_room());
     let peer = LOOPBACK.parse().unwrap();
     assert_eq!(
         rig.endpoint.accept(now, peer, peer),

@@ -88,7 +88,9 @@ fn a_full_table_takes_no_connection_until_one_goes() {
     };
     let mut rig = relay_with(settings(), limits);
     let first = rig.accept(LOOPBACK);
+    assert!(rig.endpoint.has_room());
     rig.accept(LOOPBACK);
+    assert!(!rig.endpoint.has_room());
     let peer = LOOPBACK.parse().unwrap();
     assert_eq!(
         rig.endpoint.accept(rig.now, peer, peer),
@@ -96,6 +98,7 @@ fn a_full_table_takes_no_connection_until_one_goes() {
     );
     assert_eq!(count(&rig, |stats| stats.accepts_refused.get("full")), 1);
     rig.closed(first, CloseReason::Done);
+    assert!(rig.endpoint.has_room());
     rig.accept(LOOPBACK);
 }
 

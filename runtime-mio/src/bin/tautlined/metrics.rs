@@ -11,7 +11,7 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use tautline_core::relay::{Stats, Tally};
+use tautline_core::relay::Stats;
 use tautline_mio::driver::Statistics;
 
 /// All figures of the relay, its driver and its process.
@@ -130,7 +130,7 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
             &relay.datagrams_dropped,
         ),
     ] {
-        tallied(registry, name, help, label, tally);
+        labelled(registry, name, help, label, tally.iter());
     }
 }
 
@@ -141,7 +141,14 @@ fn add_driver(registry: &mut Registry, driver: &Statistics) {
         "TCP connections",
         driver.connections,
     );
-    let refused = &driver.refused;
+    let refused = driver.refused.by_reason();
+    labelled(
+        registry,
+        "driver_refused",
+        "TCP connections that were ended before the relay saw a byte",
+        "reason",
+        refused,
+    );
     for (name, help, value) in [
         (
             "accepted",
@@ -149,31 +156,6 @@ fn add_driver(registry: &mut Registry, driver: &Statistics) {
             driver.accepted,
         ),
         ("closed", "TCP connections that ended", driver.closed),
-        (
-            "refused_full",
-            "Connections refused because the relay was full",
-            refused.full,
-        ),
-        (
-            "refused_draining",
-            "Connections refused because the relay was shutting down",
-            refused.draining,
-        ),
-        (
-            "refused_proxy_not_believed",
-            "Connections ended for a PROXY header that is not believed",
-            refused.proxy_not_believed,
-        ),
-        (
-            "refused_proxy_malformed",
-            "Connections ended for a malformed PROXY header",
-            refused.proxy_malformed,
-        ),
-        (
-            "refused_tls_not_configured",
-            "Connections ended for TLS without a certificate",
-            refused.tls_not_configured,
-        ),
         (
             "accept_pauses_exhausted",
             "Pauses of accepting for lack of descriptors or memory",
@@ -183,6 +165,11 @@ fn add_driver(registry: &mut Registry, driver: &Statistics) {
             "accept_pauses_full",
             "Pauses of accepting because the relay was full",
             driver.accept_pauses_full,
+        ),
+        (
+            "accept_pauses_failed",
+            "Pauses of accepting because a listener failed",
+            driver.accept_pauses_failed,
         ),
         (
             "received_bytes",
@@ -247,10 +234,16 @@ fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, ConstCounter::new(value));
 }
 
-fn tallied(registry: &mut Registry, name: &str, help: &str, label: &'static str, tally: &Tally) {
+fn labelled(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) {
     let family = Family::<[(&'static str, &'static str); 1], Counter>::default();
-    for (reason, count) in tally.iter() {
-        family.get_or_create(&[(label, reason)]).inc_by(count);
+    for (value, count) in counts {
+        family.get_or_create(&[(label, value)]).inc_by(count);
     }
     registry.register(name, help, family);
 }
@@ -267,12 +260,15 @@ mod tests {
         relay.sent.add("inbox", 2);
         let mut driver = Statistics::default();
         driver.idle = std::time::Duration::from_millis(1_500);
+        driver.refused.proxy_malformed = 4;
         let text = encode(&relay, &driver).unwrap();
         for line in [
             "tautline_clients 3",
             "tautline_sent_total{way=\"line\"} 5",
             "tautline_sent_total{way=\"inbox\"} 2",
             "tautline_loop_idle_seconds_total 1.5",
+            "tautline_driver_refused_total{reason=\"proxy_malformed\"} 4",
+            "tautline_driver_refused_total{reason=\"socket\"} 0",
         ] {
             assert!(text.lines().any(|each| each == line), "{line}\n{text}");
         }

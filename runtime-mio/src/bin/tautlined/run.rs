@@ -93,6 +93,7 @@ fn reload(started: &mut Started, sources: &Sources, settings: &mut Settings, log
             return;
         }
     };
+    start::warn_of_exposed_key(&new);
     let restart_needed_for = settings.restart_needed_for(&new);
     started.driver.set_accept_tls(tls);
     started.driver.set_proxies(new.proxies());

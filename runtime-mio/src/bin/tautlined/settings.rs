@@ -7,9 +7,11 @@ use std::time::Duration;
 use clap::Parser;
 use serde::Deserialize;
 use tautline_mio::driver::Network;
-use tautline_std::logs::Format;
+use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
 
+/// Connections at a time, if nothing else is configured.
+const CONNECTIONS_MAX: u32 = 50_000;
 /// Read without being named, if it is there.
 const DEFAULT_FILE: &str = "/etc/tautline/tautlined.toml";
 
@@ -169,9 +171,9 @@ impl Default for Log {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
-    /// Connections at a time; fewer if the process may not have as many
-    /// descriptors.
-    pub(crate) connections_max: u32,
+    /// Connections at a time, 50,000 unless it is set; fewer if the process may
+    /// not have as many descriptors.
+    pub(crate) connections_max: Option<u32>,
     /// Clients at a time.
     pub(crate) clients_max: u32,
 }
@@ -179,7 +181,7 @@ pub(crate) struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            connections_max: 50_000,
+            connections_max: None,
             clients_max: 1_000_000,
         }
     }
@@ -206,6 +208,13 @@ impl Default for Shutdown {
 impl Shutdown {
     pub(crate) fn drain_limit(&self) -> Duration {
         Duration::from_millis(self.drain_limit_ms)
+    }
+}
+
+impl Limits {
+    /// Connections at a time, as far as the system gives descriptors.
+    pub(crate) fn connections_wanted(&self) -> u32 {
+        self.connections_max.unwrap_or(CONNECTIONS_MAX)
     }
 }
 
@@ -283,6 +292,9 @@ impl Layers for Settings {
                 });
             }
         }
+        if let Err(error) = logs::check_filter(&self.log.level) {
+            checks.require("log.level", false, || format!("is wrong: {error}"));
+        }
         if let Err(error) = self.log.format.parse::<Format>() {
             checks.require("log.format", false, || format!("is wrong: {error}"));
         }
@@ -296,11 +308,9 @@ impl Layers for Settings {
             &self.registration.missed_periods_max,
             1..=1_000,
         );
-        checks.range(
-            "limits.connections_max",
-            &self.limits.connections_max,
-            10..=4_000_000,
-        );
+        if let Some(connections_max) = &self.limits.connections_max {
+            checks.range("limits.connections_max", connections_max, 10..=4_000_000);
+        }
         checks.range(
             "limits.clients_max",
             &self.limits.clients_max,
@@ -390,6 +400,7 @@ mod tests {
                 "[\"10.0.0.0/99\"]",
                 "proxy.believed",
             ),
+            ("TAUTLINE_LOG_LEVEL", "loud", "log.level"),
             ("TAUTLINE_LOG_FORMAT", "xml", "log.format"),
             (
                 "TAUTLINE_REGISTRATION_PERIOD_S",

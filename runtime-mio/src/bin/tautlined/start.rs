@@ -11,6 +11,7 @@ use tautline_mio::driver::{Config, Driver, StartError};
 use tautline_std::clock::Clock;
 use tautline_std::data_dir;
 use tautline_std::files::{Files, FilesLimits};
+use tautline_std::private;
 use tautline_std::settings::Sources;
 use tautline_std::tls::ServerConfig;
 
@@ -57,13 +58,16 @@ pub(crate) fn start(
     accept_tls: Option<ServerConfig>,
 ) -> Result<Started, String> {
     let clock = Clock::start();
+    warn_of_exposed_key(settings);
     let dir = data_dir(settings)?;
     let in_the_way = |error: io::Error| {
         let advice = match error.kind() {
-            ErrorKind::ResourceBusy => "is another tautlined running?",
-            _ => "choose a directory that can be written to: data_dir (--data-dir)",
+            ErrorKind::ResourceBusy => "; is another tautlined running?",
+            // It says itself what to do.
+            ErrorKind::InvalidInput => "",
+            _ => "; choose a directory that can be written to: data_dir (--data-dir)",
         };
-        format!("the data directory cannot be used: {error}; {advice}")
+        format!("the data directory cannot be used: {error}{advice}")
     };
     // It also keeps others out of the directory.
     let files = Files::open(&dir, FilesLimits::default()).map_err(in_the_way)?;
@@ -104,6 +108,18 @@ pub(crate) fn start(
     })
 }
 
+/// The key of the certificate is for the daemon alone.
+pub(crate) fn warn_of_exposed_key(settings: &Settings) {
+    if let Some(key) = &settings.tls.key
+        && private::is_exposed(key).unwrap_or(false)
+    {
+        tracing::warn!(
+            path = %key.display(),
+            "others than the owner may read the private key of the certificate; use mode 0600"
+        );
+    }
+}
+
 fn data_dir(settings: &Settings) -> Result<PathBuf, String> {
     settings
         .data_dir
@@ -124,12 +140,18 @@ fn relay(settings: &Settings, identity: &Identity) -> Result<Relay, String> {
     figures.registry.secrets_over_plaintext = settings.listen.secrets_over_plaintext;
     figures.return_window = Duration::from_millis(settings.shutdown.return_window_ms);
     let mut limits = relay::Limits::default();
-    limits.connections_max = descriptors::budget(settings.limits.connections_max);
-    if limits.connections_max < settings.limits.connections_max {
-        tracing::info!(
-            connections_max = limits.connections_max,
-            "fewer connections than configured: the limit of descriptors is lower"
-        );
+    let connections_wanted = settings.limits.connections_wanted();
+    let connections_max = descriptors::budget(connections_wanted);
+    limits.connections_max = connections_max;
+    if connections_max < connections_wanted {
+        if settings.limits.connections_max.is_some() {
+            tracing::info!(
+                connections_max,
+                "fewer connections than configured: the limit of descriptors is lower"
+            );
+        } else {
+            tracing::debug!(connections_max, "the limit of descriptors bounds them");
+        }
     }
     limits.registry.clients_max = settings.limits.clients_max;
     Ok(Relay::new(figures, limits, seed))

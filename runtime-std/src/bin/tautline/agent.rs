@@ -9,14 +9,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use tautline_core::Instant;
-use tautline_core::client::{Client, Event, Limits};
+use tautline_core::client::{Client, Event, Failure as EventFailure, Limits};
 use tautline_core::notify::Handle;
 use tautline_std::clock::Clock;
 use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
 use tautline_std::files::{Files, FilesLimits};
 use tautline_std::settings::Sources;
 use tautline_std::tls::{ClientConfig, Roots};
-use tautline_std::{data_dir, logs};
+use tautline_std::{data_dir, logs, private};
 
 use crate::Failure;
 use answers::Machine;
@@ -27,6 +27,8 @@ const DEFAULT_FILE: &str = "/etc/tautline/agent.toml";
 /// The agent's own folder in the data directory: a relay on the same machine
 /// has the rest of it.
 const FOLDER: &str = "agent";
+/// What the core calls the file of the identity.
+const IDENTITY_FILE: &str = "client.json";
 
 /// Every setting can also be an environment variable, `TAUTLINE_<SECTION>_<KEY>`,
 /// such as TAUTLINE_RELAY_ADDRESS. Flags win over the environment, the
@@ -42,6 +44,9 @@ pub(crate) struct Flags {
     /// Trust these certificates (PEM) instead of the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
+    /// Let the agent's secret travel unencrypted to a relay on another machine
+    #[arg(long)]
+    secrets_over_plaintext: bool,
     /// Where the agent keeps its identity, in a folder of its own
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
@@ -91,8 +96,18 @@ impl Flags {
                 sources.flag(flag, key, value);
             }
         }
-        if self.tls {
-            sources.flag("--tls", "relay.tls", "true");
+        let switches = [
+            ("--tls", "relay.tls", self.tls),
+            (
+                "--secrets-over-plaintext",
+                "relay.secrets_over_plaintext",
+                self.secrets_over_plaintext,
+            ),
+        ];
+        for (flag, key, is_on) in switches {
+            if is_on {
+                sources.flag(flag, key, "true");
+            }
         }
         sources
     }
@@ -120,15 +135,20 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         .map_err(Failure::configuration)?;
     let _logs = logs::start(format, &settings.log.level).map_err(Failure::configuration)?;
 
-    let machine = Machine::here(settings.client.hostname.as_deref());
+    let files = open_files(&settings)?;
+    let surroundings = Surroundings {
+        machine: Machine::here(settings.client.hostname.as_deref()),
+        identity_file: files.dir().join(IDENTITY_FILE),
+    };
+    let hostname = &surroundings.machine.hostname;
     let client = Client::new(
-        settings.of_client(&origin, &machine.hostname),
+        settings.of_client(&origin, hostname),
         Limits::default(),
         seed()?,
     );
     let equipment = Equipment {
         clock: Clock::start(),
-        files: open_files(&settings)?,
+        files,
         tls,
         datagrams: open_datagrams(settings.client.udp_port)?,
         limits: DriverLimits::default(),
@@ -136,47 +156,76 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let mut driver = Driver::new(client, equipment)
         .map_err(|error| Failure::new(format_args!("a thread cannot be started: {error}")))?;
     stop_on_signals(driver.commander())?;
-    tracing::info!(relay = %origin, hostname = machine.hostname, "the agent starts");
+    tracing::info!(relay = %origin, hostname, "the agent starts");
 
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
-        handle_event(client, now, event, &machine).map_break(|result| outcome = result)
+        handle_event(client, now, event, &surroundings).map_break(|result| outcome = result)
     });
     tracing::info!("the agent has ended");
     outcome
+}
+
+/// What the agent's answers and advice are about.
+struct Surroundings {
+    machine: Machine,
+    identity_file: PathBuf,
 }
 
 fn handle_event(
     client: &mut Client,
     now: Instant,
     event: Event,
-    machine: &Machine,
+    surroundings: &Surroundings,
 ) -> ControlFlow<Result<(), Failure>> {
     match event {
         Event::Registered {
             client, granted, ..
         } => tracing::info!(%client, granted, "registered"),
-        Event::Failed { what, why } => tracing::warn!(what, %why, "failed; it is tried again"),
+        Event::Failed { what, why } => {
+            tracing::warn!(what, %why, "failed; it is tried again");
+            if is_stranger(what, why) {
+                tracing::error!(
+                    "the relay does not accept this agent's identity: it belongs to another \
+                     relay, or the relay has lost its key; stop the agent and remove {} to have \
+                     it registered as a new client",
+                    surroundings.identity_file.display()
+                );
+            }
+        }
         Event::Connected => tracing::info!("the line is open"),
         Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
         Event::Notification { notification, id } => {
             tracing::info!(%id, "notification");
-            reply(client, now, notification, machine);
+            reply(client, now, notification, &surroundings.machine);
         }
         Event::NotificationExpired { .. } => tracing::warn!("a notification has expired"),
         Event::StorageFailed { why } => {
             tracing::error!(%why, "the agent's identity cannot be stored");
         }
+        Event::IdentityUnavailable { why } => {
+            return ControlFlow::Break(Err(Failure::new(format_args!(
+                "{}: the agent's identity cannot be read: {why}; see that this user can read the \
+                 file, or remove it to have the agent registered as a new client",
+                surroundings.identity_file.display()
+            ))));
+        }
         Event::IdentityUnreadable => {
-            return ControlFlow::Break(Err(Failure::new(
-                "the agent's identity, client.json in its folder, is damaged; it was left alone. \
-                 Restore it, or remove it to have the agent registered as a new client",
-            )));
+            return ControlFlow::Break(Err(Failure::new(format_args!(
+                "{}: the agent's identity is damaged; it was left alone. Restore it, or remove it \
+                 to have the agent registered as a new client",
+                surroundings.identity_file.display()
+            ))));
         }
         Event::Stopped => return ControlFlow::Break(Ok(())),
         other => tracing::debug!(?other, "event"),
     }
     ControlFlow::Continue(())
+}
+
+/// Whether the relay refused the proof of who this is.
+fn is_stranger(what: &str, why: EventFailure) -> bool {
+    what == "registration" && why == EventFailure::Status(401)
 }
 
 fn reply(client: &mut Client, now: Instant, notification: Handle, machine: &Machine) {
@@ -194,7 +243,9 @@ fn open_files(settings: &AgentSettings) -> Result<Files, Failure> {
     let dir = dir.ok_or_else(|| {
         Failure::configuration("no data directory; name one by --data-dir or data_dir")
     })?;
-    Files::open(&dir.join(FOLDER), FilesLimits::default())
+    // Who can write to it can also exchange the folder in it.
+    private::create_dir(&dir)
+        .and_then(|()| Files::open(&dir.join(FOLDER), FilesLimits::default()))
         .map_err(|error| Failure::new(format_args!("the data directory: {error}")))
 }
 

@@ -29,6 +29,9 @@ pub(super) struct RelaySettings {
     pub(super) tls: bool,
     /// Whom to trust instead of the system's roots.
     pub(super) ca_file: Option<PathBuf>,
+    /// Lets the agent's secret travel unencrypted beyond this machine. Whoever
+    /// listens on the way can take it.
+    pub(super) secrets_over_plaintext: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -109,7 +112,16 @@ impl Settings for AgentSettings {
         checks.require("relay.address", !is_set || origin.is_ok(), || {
             format!("is {address:?}; {ParseOriginError}")
         });
+        let is_far = origin.as_ref().is_ok_and(|origin| !origin.is_loopback());
         let is_plain = origin.is_ok_and(|origin| !origin.tls) && !self.relay.tls;
+        let is_safe = !(is_far && is_plain) || self.relay.secrets_over_plaintext;
+        checks.require("relay.address", is_safe, || {
+            format!(
+                "is {address:?}, to which the agent's secret would travel unencrypted: set \
+                 relay.tls (--tls) or name it by https://, or set relay.secrets_over_plaintext = \
+                 true (--secrets-over-plaintext)"
+            )
+        });
         let ca_is_used = self.relay.ca_file.is_none() || !is_plain;
         checks.require("relay.ca_file", ca_is_used, || {
             "is of no use without TLS: set relay.tls or name the relay by https://".to_owned()
@@ -153,12 +165,32 @@ mod tests {
 
     #[test]
     fn a_relay_is_enough() {
-        let settings = load(&[("TAUTLINE_RELAY_ADDRESS", "relay.example")]).unwrap();
+        let settings = load(&[("TAUTLINE_RELAY_ADDRESS", "https://relay.example")]).unwrap();
         let origin = settings.origin().unwrap();
-        assert_eq!(origin.to_string(), "http://relay.example:52311");
+        assert_eq!(origin.to_string(), "https://relay.example:52311");
         let client = settings.of_client(&origin, "web-1");
         assert_eq!(client.relay.authority(), "relay.example:52311");
         assert_eq!(client.poll_interval, Duration::from_secs(900));
+    }
+
+    #[test]
+    fn a_relay_in_clear_beyond_this_machine_needs_a_decision() {
+        let plain = |address, more: &[_]| {
+            let address = [("TAUTLINE_RELAY_ADDRESS", address)];
+            load(&[&address, more].concat()).map(|_| ())
+        };
+        for address in ["relay", "http://relay", "10.0.0.1", "[2001:db8::1]:80"] {
+            let error = plain(address, &[]).unwrap_err();
+            let begin = format!("TAUTLINE_RELAY_ADDRESS: relay.address is {address:?}, to which");
+            assert!(error.starts_with(&begin), "{error}");
+            let decided = [("TAUTLINE_RELAY_SECRETS_OVER_PLAINTEXT", "true")];
+            assert_eq!(plain(address, &decided), Ok(()));
+            let over_tls = [("TAUTLINE_RELAY_TLS", "true")];
+            assert_eq!(plain(address, &over_tls), Ok(()));
+        }
+        for address in ["localhost", "http://127.0.0.1:80", "::1"] {
+            assert_eq!(plain(address, &[]), Ok(()));
+        }
     }
 
     #[test]
@@ -192,7 +224,7 @@ mod tests {
              client.poll_interval_s is 100000, but must be 0 to 86400"
         );
         let plain = [
-            ("TAUTLINE_RELAY_ADDRESS", "relay"),
+            ("TAUTLINE_RELAY_ADDRESS", "localhost"),
             ("TAUTLINE_RELAY_CA_FILE", "/ca.pem"),
         ];
         assert!(load(&plain).unwrap_err().contains("of no use without TLS"));
