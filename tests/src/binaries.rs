@@ -24,6 +24,14 @@ pub fn binary(name: &str) -> PathBuf {
     if release {
         build.arg("--release");
     }
+    // What cargo says of the caller makes build scripts run anew that look at
+    // it, at every change between a build from here and one from a shell.
+    for (name, _) in std::env::vars_os() {
+        let text = name.to_string_lossy();
+        if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+            build.env_remove(&name);
+        }
+    }
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let status = build.current_dir(root).status().expect("cargo starts");
     assert!(status.success(), "{name} can not be built");
