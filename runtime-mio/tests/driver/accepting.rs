@@ -35,9 +35,12 @@ fn a_driver_that_stops_listening_serves_what_is_open() {
     let open = connect(stage.address);
     stage.until(|stage| stage.driver.statistics().accepted == 1);
     stage.driver.stop_listening();
-    assert!(std::net::TcpStream::connect(stage.address).is_err());
+    // The port may be another program's by now.
+    let late = std::net::TcpStream::connect(stage.address);
     let answer = stage.with_peer(move |_| exchange(open, b"still"));
     assert_eq!(answer, b"still");
+    assert_eq!(stage.driver.statistics().accepted, 1);
+    drop(late);
 }
 
 /// Descriptors of the child process that is to run out of them.
