@@ -3,7 +3,8 @@
 //! It is written anew before each registration, so that no registration's
 //! number is used twice, and after the first one, before the identity is used.
 //! A new file is written and synced, and takes the name of the old one only
-//! then: at any moment there is one that is whole.
+//! then: at any moment there is one that is whole. A checksum tells whether
+//! the disk kept it so; a file without one, written by hand, is taken.
 
 use alloc::vec::Vec;
 
@@ -24,6 +25,21 @@ struct Saved {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     identity: Option<SavedIdentity>,
     registration: u64,
+    /// CRC-32 of the number, the identity and its secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    crc32: Option<Hex<4>>,
+}
+
+impl Saved {
+    fn checksum(&self) -> Hex<4> {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.registration.to_be_bytes());
+        if let Some(SavedIdentity { client, secret }) = &self.identity {
+            hasher.update(&client.0);
+            hasher.update(&secret.0);
+        }
+        Hex(hasher.finalize().to_be_bytes())
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -136,7 +152,7 @@ impl Keeper {
     }
 
     fn save(&mut self) {
-        let saved = Saved {
+        let mut saved = Saved {
             identity: self
                 .identity
                 .as_ref()
@@ -145,7 +161,9 @@ impl Keeper {
                     secret: Hex(secret.0),
                 }),
             registration: self.registration,
+            crc32: None,
         };
+        saved.crc32 = Some(saved.checksum());
         self.text.clear();
         if let Ok(text) = serde_json::to_vec_pretty(&saved) {
             self.text = text;
@@ -212,7 +230,9 @@ impl Keeper {
         if self.step != Step::Loading(ticket) {
             return None;
         }
-        let Ok(saved) = serde_json::from_slice::<Saved>(bytes) else {
+        let sound = |saved: &Saved| saved.crc32.is_none_or(|stated| stated == saved.checksum());
+        let read = serde_json::from_slice::<Saved>(bytes).ok().filter(sound);
+        let Some(saved) = read else {
             self.step = Step::Unreadable;
             return Some(Kept::Unreadable);
         };

@@ -184,3 +184,33 @@ fn results_of_other_effects_are_nobodys() {
     disk(&mut rig);
     connected(&mut rig);
 }
+
+#[test]
+fn no_flipped_bit_makes_it_another_client() {
+    let mut rig = client();
+    load(&mut rig, &saved(true, 41));
+    let whole = rig.stores.iter().find_map(|(_, op)| match op {
+        Op::Append(bytes) => Some(bytes.clone()),
+        _ => None,
+    });
+    let whole = whole.unwrap();
+    let mut noticed = 0;
+    for bit in 0..whole.len() * 8 {
+        let mut bytes = whole.clone();
+        bytes[bit / 8] ^= 1 << (bit % 8);
+        let mut rig = client();
+        load(&mut rig, &bytes);
+        if rig.told() == [Event::IdentityUnreadable] {
+            noticed += 1;
+            continue;
+        }
+        // What is not noticed changes nothing: the case of a digit, a name.
+        assert_eq!(rig.endpoint.id(), Some(ID), "bit {bit}");
+        let text = rig.stores.iter().find_map(|(_, op)| match op {
+            Op::Append(bytes) => Some(String::from_utf8_lossy(bytes).into_owned()),
+            _ => None,
+        });
+        assert!(text.unwrap().contains(r#""registration": 43"#), "bit {bit}");
+    }
+    assert!(noticed > whole.len() * 4, "{noticed}");
+}
