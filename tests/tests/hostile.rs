@@ -38,7 +38,9 @@ fn slow_and_silent_connections_are_closed_while_others_are_answered() {
     let mut held = 0;
     for place in 0..SLOW + silent {
         crowd.join(connect_from(place, daemon.address), place < SLOW);
-        if place % 500 == 499 {
+        // An answer means that all before it were accepted: no queue overflows,
+        // where the system would try again seconds later.
+        if place % 100 == 99 {
             daemon.assert_alive();
             held = held.max(daemon.descriptors().saturating_sub(at_start));
             crowd.turn(Duration::ZERO);
