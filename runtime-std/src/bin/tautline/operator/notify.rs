@@ -101,7 +101,7 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         format!("notification {notification}: {replied} of {targets} replied\n")
     })?;
     if replied < targets {
-        let late = format_args!(
+        let late = format!(
             "no reply from {} within {} s",
             targets - replied,
             flags.wait
