@@ -4,7 +4,6 @@ use alloc::vec::Vec;
 
 use super::Relay;
 use super::connection::{Role, Route};
-use super::protocol::UPGRADE;
 use crate::ConnId;
 use crate::http::problem::{self, Problem};
 use crate::http::{ResponseBody, ResponseHead};
@@ -13,6 +12,9 @@ use crate::registration::Refusal;
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const PROBLEM: (&str, &str) = ("Content-Type", problem::CONTENT_TYPE);
+
+/// What the upgrade of a persistent connection is called.
+pub(super) const UPGRADE: &str = "tautline";
 
 /// An answer of the relay's own.
 pub(super) enum Answer {

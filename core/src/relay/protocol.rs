@@ -1,7 +1,7 @@
 //! HTTP connections: who answers a request, and the protocol's own paths.
 
 use super::Relay;
-use super::answers::{Answer, json, refused, reply_refused};
+use super::answers::{Answer, UPGRADE, json, refused, reply_refused};
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
@@ -12,7 +12,6 @@ use crate::registration::Refusal;
 use crate::wire::proof::{self, Authorization, BodyDigest};
 use crate::{ConnId, Key, NotificationId, Output, ParseIdError, RequestId};
 
-pub(super) const UPGRADE: &str = "tautline";
 const REPLIES: &str = "/v1/replies/";
 
 impl Relay {
