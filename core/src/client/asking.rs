@@ -8,7 +8,7 @@ use super::event::{Event, Failure};
 use super::{Client, Conn, Session, Stage};
 use crate::http::RequestHead;
 use crate::notify::body::{Inbox, decode_payload};
-use crate::notify::{Handle, Received};
+use crate::notify::{Handle, Order, Received};
 use crate::registration::body::{Answer, PROTOCOL, Request};
 use crate::wire::message::{Notification, Reply};
 use crate::wire::proof::{self, BodyDigest, ClientSecret};
@@ -458,7 +458,8 @@ impl Client {
     /// A notification arrived; returns whether it found room.
     pub(super) fn notified(&mut self, message: &Notification<'_>) -> bool {
         self.heard_at = self.now;
-        match self.mailbox.handle_notification(self.now, message) {
+        let order = Order::InOrder;
+        match self.mailbox.handle_notification(self.now, message, order) {
             Received::New(notification) => {
                 let id = message.id;
                 self.events
@@ -474,7 +475,7 @@ impl Client {
                 true
             }
             Received::Known => true,
-            Received::Full => false,
+            Received::Full | Received::OutOfOrder => false,
         }
     }
 
