@@ -11,6 +11,7 @@
 //! A notification is a hint. It is kept in memory; a relay that restarts
 //! forgets it, and whatever it announced can also be found by asking.
 
+mod audience;
 pub mod body;
 #[cfg(any(test, feature = "_test"))]
 pub mod fuzz;
@@ -20,7 +21,8 @@ mod replies;
 mod seen;
 mod terms;
 
+pub use audience::{Audience, Membership};
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};
-pub use notifier::{Notifier, NotifierEffect, Status, Target};
+pub use notifier::{Notifier, NotifierEffect, Status};
 pub use replies::{Reply, ReplyRefusal};
 pub use terms::{NotifierLimits, NotifyError, NotifyOptions};
