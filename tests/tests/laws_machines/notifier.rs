@@ -185,37 +185,45 @@ impl MachineCase for NotifierCase {
         ]
     }
 
-    /// A notification, its way out and a reply; the oldest one expires.
+    /// A notification, its ways out and the replies; the oldest one expires.
     fn steady(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice) -> bool {
-        // While it warms up, as much as it ever will.
+        // While it warms up, as much as it ever will, and at times nothing, so
+        // that all of it ends.
         self.steadied += 1;
         let warms_up = self.steadied < Self::STEADY_OPERATIONS / 2;
-        let (seconds, len) = match warms_up {
-            true => (3, 80),
-            false => (1 + dice.below(3), dice.index(81)),
+        if warms_up && self.steadied % 100 > 80 {
+            return true;
+        }
+        let seconds = match self.steadied < Self::STEADY_OPERATIONS / 4 {
+            true => 3,
+            false => 1 + dice.below(3),
         };
+        let len = if warms_up { 75 } else { dice.index(76) };
         let options = NotifyOptions {
             lifetime: Duration::from_secs(seconds),
             reply_window: Duration::ZERO,
         };
-        let client = client(dice);
-        let told = {
-            let audience = match dice.below(4) {
-                0 => Audience::Subnet(Key::new(1, 0)),
-                1 => Audience::Site(1),
-                _ => Audience::Client(client.0),
-            };
-            notifier.notify(now, audience, &[1; 100][..len], options, 1)
+        let audience = match dice.below(4) {
+            0 => Audience::Subnet(Key::new(1, 0)),
+            1 => Audience::Site(1),
+            _ => Audience::Client(client(dice).0),
         };
+        let told = notifier.notify(now, audience, &[1; 100][..len], options, 1);
         self.newest = told.unwrap_or(self.newest);
-        if let Some((key, _)) = notifier.pending(client.0, IN_BOTH, notifier.sent_through(client.0))
-        {
-            let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
-            assert!(written > 0);
-            notifier.handle_sent(client.0, key);
+        for place in 0..CLIENTS_MAX {
+            let client = (Key::new(place, 0), ClientId([place as u8; 16]));
+            let after = notifier.sent_through(client.0);
+            if let Some((key, _)) = notifier.pending(client.0, IN_BOTH, after) {
+                let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
+                assert!(written > 0);
+                notifier.handle_sent(client.0, key);
+            }
+            // Repeated, foreign and full are answers as good as any.
+            if warms_up || dice.one_in(2) {
+                let reply = &[2; 100][..len];
+                let _ = notifier.handle_reply(now, client, IN_BOTH, self.newest, reply);
+            }
         }
-        // Repeated, foreign and full are answers as good as any.
-        let _ = notifier.handle_reply(now, client, IN_BOTH, self.newest, &[2; 100][..len]);
         true
     }
 
