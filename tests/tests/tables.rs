@@ -1,5 +1,6 @@
 //! Transition tables are those that are checked in.
 
+use tautline_core::notify::{LineEvent, LineState};
 use tautline_core::pcc;
 use tautline_core::registration::{RegistrarEvent, RegistrarStage};
 use tautline_tests::tables;
@@ -18,6 +19,12 @@ fn the_registrar_of_a_client() {
         RegistrarStage::after,
     );
     tables::assert_checked_in("registrar", &table);
+}
+
+#[test]
+fn a_line_of_the_router() {
+    let table = tables::render(LineState::ALL, LineEvent::ALL, LineState::after);
+    tables::assert_checked_in("router", &table);
 }
 
 #[derive(Clone, Copy, Debug)]

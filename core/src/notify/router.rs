@@ -249,7 +249,7 @@ impl Router {
 
     fn route_by_peer(&mut self, place: u32, avoided: Option<Key>, datagram: bool) -> Way {
         let (best, spare) = self.compare(place, avoided);
-        if let Some(line) = best.or(spare.filter(|_| !datagram)) {
+        if let Some(line) = best.or_else(|| spare.filter(|_| !datagram)) {
             if !self.legs.is_full() {
                 return Way::Peer(line);
             }
