@@ -37,6 +37,8 @@ pub(super) fn verdict(limits: &Limits, stream: &[u8]) -> (u16, Option<Refusal>) 
     let problem: serde_json::Value = serde_json::from_str(body).expect("JSON");
     let status: u16 = head[9..12].parse().expect("a status");
     assert_eq!(problem["status"], status);
+    let kind = format!("urn:tautline:problem:{}", why.problem());
+    assert_eq!(problem["type"], kind);
     (status, Some(*why))
 }
 
