@@ -31,4 +31,4 @@ pub use replies::{Reply, ReplyRefusal};
 pub use router::{
     Leg, LineEvent, LineState, RouteRefusal, Router, RouterEffect, RouterLimits, Way,
 };
-pub use terms::{NotifierLimits, NotifyError, NotifyOptions};
+pub use terms::{LIFETIME_MAX, LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};
