@@ -141,10 +141,7 @@ impl Relay {
         self.stats.notifications += 1;
         match target {
             Target::Client(client) => {
-                let conn = self
-                    .registry
-                    .get(client)
-                    .and_then(|record| record.connection);
+                let conn = self.registry.connection(client);
                 if let Some(conn) = conn {
                     self.wake(conn);
                 }
