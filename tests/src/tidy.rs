@@ -16,6 +16,8 @@ pub const FLOORS: [&[&str]; 4] = [
         "error",
         "collections",
         "random",
+        "tally",
+        "network",
         "input",
         "output",
         "machine",

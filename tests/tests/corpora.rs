@@ -27,6 +27,7 @@ macro_rules! targets {
 
 targets! {
     client_operations: client::fuzz::operations,
+    collections_groups: model::groups::check_model,
     collections_index: model::index::check_model,
     collections_lru: model::lru::check_model,
     collections_pool: model::pool::check_model,

@@ -126,6 +126,8 @@ impl Client {
             interfaces: self.settings.interfaces.clone(),
             udp_port: self.settings.udp_port,
             persistent_connection: self.settings.persistent_connection,
+            local: None,
+            instance: None,
         };
         let Ok(body) = serde_json::to_vec(&request) else {
             return false;

@@ -20,5 +20,7 @@ mod registry;
 pub use body::{Answer, Interface, Request, Verdict};
 pub use registrar::{Registrar, RegistrarEvent, RegistrarSettings, RegistrarStage, RegistrarState};
 pub use registry::{
-    Admission, ClientRecord, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings,
+    Admission, ClientRecord, ConnectRefusal, GrantSettings, Qualifier, Refusal, Registry,
+    RegistryCounts, RegistryEffect, RegistryLimits, RegistrySettings, ReleaseReason, Role, Site,
+    Subnet, SubnetName,
 };

@@ -269,8 +269,16 @@ impl Relay {
         if let Some(NotifierEffect::Expired(status)) = self.notifier.poll() {
             return Some(Event::Expired(status));
         }
-        let RegistryEffect::Forgotten { id, .. } = self.registry.poll()?;
-        Some(Event::Forgotten { client: id })
+        loop {
+            match self.registry.poll()? {
+                RegistryEffect::Forgotten { id, .. } => {
+                    return Some(Event::Forgotten { client: id });
+                }
+                RegistryEffect::Release { conn, .. } => self.say_bye(conn, ByeReason::Refused),
+                // The client keeps the time of its grant itself.
+                RegistryEffect::GrantEnded { .. } | RegistryEffect::Test { .. } => {}
+            }
+        }
     }
 
     /// The next connection that wants to be looked at: one that is ready, one
@@ -466,9 +474,7 @@ impl Relay {
                 self.stats.lines -= 1;
                 if let Some(record) = self.registry.get(client) {
                     let name = record.id;
-                    if record.connection == Some(id) {
-                        self.registry.set_connection(client, None);
-                    }
+                    self.registry.handle_disconnected(client, id);
                     self.events.push_back(Event::Disconnected {
                         client: name,
                         conn: id,

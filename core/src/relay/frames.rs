@@ -36,8 +36,11 @@ impl Relay {
         let Some(name) = self.registry.get(client).map(|record| record.id) else {
             return self.end(id, Close::Finish, "forgotten");
         };
-        if let Some(old) = self.registry.set_connection(client, Some(id)) {
-            self.say_bye(old, ByeReason::Replaced);
+        match self.registry.handle_connected(self.now, client, id) {
+            Ok(None) => {}
+            Ok(Some(old)) => self.say_bye(old, ByeReason::Replaced),
+            // The grant went while the 101 was written.
+            Err(why) => return self.end(id, Close::Finish, why.name()),
         }
         self.events.push_back(Event::Connected {
             client: name,
@@ -52,7 +55,7 @@ impl Relay {
         self.touched(id);
     }
 
-    fn say_bye(&mut self, id: ConnId, reason: ByeReason) {
+    pub(super) fn say_bye(&mut self, id: ConnId, reason: ByeReason) {
         let window = match reason {
             ByeReason::ShuttingDown => whole_millis(self.settings.return_window),
             _ => 0,

@@ -511,6 +511,7 @@ fn limits(choice: u8) -> Limits {
             clients_max: 3,
             hostname_bytes_max: 32,
             interfaces_max: 1,
+            ..RegistryLimits::default()
         },
         notifier: NotifierLimits {
             notifications_max: 6,

@@ -30,7 +30,7 @@ use core::time::Duration;
 
 pub use event::Event;
 pub use settings::{Limits, Settings};
-pub use stats::{Stats, Tally};
+pub use stats::Stats;
 
 use crate::collections::{Pool, ReadyList, Slab, Wheel};
 use crate::notify::{self, Audience, Notifier, NotifyError, NotifyOptions};
@@ -141,10 +141,7 @@ impl Relay {
         self.stats.notifications += 1;
         match audience {
             Audience::Client(client) => {
-                let conn = self
-                    .registry
-                    .get(client)
-                    .and_then(|record| record.connection);
+                let conn = self.registry.connection(client);
                 if let Some(conn) = conn {
                     self.wake(conn);
                 }

@@ -1,7 +1,7 @@
 //! HTTP connections: who answers a request, and the protocol's own paths.
 
 use super::Relay;
-use super::answers::{Answer, UPGRADE, json, refused, reply_refused};
+use super::answers::{Answer, UPGRADE, connect_refused, json, refused, reply_refused};
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
@@ -286,13 +286,8 @@ impl Relay {
             Ok(client) => client,
             Err(why) => return self.answer(id, &refused(why)),
         };
-        if !self
-            .registry
-            .get(client)
-            .is_some_and(|record| record.granted)
-        {
-            let text = "No persistent connection was granted at the last registration.";
-            return self.answer(id, &Answer::Problem(403, "not-granted", text));
+        if let Err(why) = self.registry.may_connect(client) {
+            return self.answer(id, &connect_refused(why));
         }
         let sent = self.notifier.sent_through(client);
         let Some(conn) = self.conns.get_mut(id.key()) else {

@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::Incarnation;
 use crate::http;
 use crate::notify::NotifierLimits;
-use crate::registration::{RegistryLimits, RegistrySettings};
+use crate::registration::{GrantSettings, RegistryLimits, RegistrySettings};
 use crate::wire::proof::MasterKey;
 
 /// Events that may wait at all; [`Limits::events_max`] is cut down to it.
@@ -31,13 +31,15 @@ impl Settings {
     pub fn new(key: MasterKey, incarnation: Incarnation) -> Self {
         Self {
             registry: RegistrySettings {
-                key,
-                incarnation,
-                period: Duration::from_secs(6 * 3_600),
-                missed_periods_max: 3,
-                newcomer_life: Duration::from_secs(600),
-                persistent_connections: true,
-                secrets_over_plaintext: false,
+                connections_max: 50_000,
+                connections_per_subnet_max: 0,
+                connections_per_address_max: 0,
+                grant: GrantSettings {
+                    // Nothing is sent that a client could wait for.
+                    wait: Duration::ZERO,
+                    ..GrantSettings::default()
+                },
+                ..RegistrySettings::new(key, incarnation)
             },
             http: http::Timeouts::default(),
             line_stall: Duration::from_secs(30),

@@ -42,8 +42,8 @@ fn log(relay: &Relay, event: &Event) {
         }
         Event::Registered { client, new } => {
             let record = relay.client(client);
-            let hostname = record.map_or("", |record| &record.hostname);
-            let address = record.map(|record| tracing::field::display(record.observed));
+            let hostname = record.map_or("", |record| record.hostname());
+            let address = record.map(|record| tracing::field::display(record.observed()));
             tracing::info!(%client, hostname, address, new, "client registered");
         }
         Event::RegistrationRefused { why, .. } => {

@@ -107,7 +107,7 @@ pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Optio
         let hostname = relay.client(reply.client);
         replies.push(ShownReply {
             client: reply.client.to_string(),
-            hostname: hostname.map(|client| client.hostname.to_string()),
+            hostname: hostname.map(|client| client.hostname().to_string()),
             payload: Payload::of(reply.payload),
         });
     }
