@@ -1,9 +1,7 @@
 //! Transition tables are those that are checked in.
 
 use tautline_core::pcc;
-use tautline_core::registration::{
-    RegistrarEvent, RegistrarStage, SelectorEvent, SelectorStage,
-};
+use tautline_core::registration::{RegistrarEvent, RegistrarStage, SelectorEvent, SelectorStage};
 use tautline_tests::tables;
 
 #[test]

@@ -28,7 +28,12 @@ fn happens(selector: &mut Selector, now: Instant, dice: &mut Dice) {
 
 fn shown(selector: &Selector) -> impl core::fmt::Debug + PartialEq + use<> {
     let stage = selector.stage();
-    (stage, selector.relay(), selector.home(), selector.poll_timeout())
+    (
+        stage,
+        selector.relay(),
+        selector.home(),
+        selector.poll_timeout(),
+    )
 }
 
 impl MachineCase for SelectorCase {
@@ -68,7 +73,9 @@ impl MachineCase for SelectorCase {
         if shown(selector) == before {
             Ok(Misuse::Refused)
         } else {
-            Err(format!("relay {other} led from {before:?} to another state"))
+            Err(format!(
+                "relay {other} led from {before:?} to another state"
+            ))
         }
     }
 

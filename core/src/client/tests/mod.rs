@@ -4,6 +4,7 @@ mod answers;
 mod identity;
 mod line;
 mod mailbox;
+mod relays;
 mod stop;
 
 use alloc::string::{String, ToString};
