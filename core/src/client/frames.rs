@@ -226,7 +226,7 @@ impl Client {
                 self.mailbox.handle_taken(taken.notification);
             }
             ToClient::Ping(ping) => line.owe_pong(ping.nonce),
-            ToClient::Pong(_) => {}
+            ToClient::Pong(_) | ToClient::Serve(_) => {}
             ToClient::Bye(bye) => {
                 let window = Duration::from_millis(bye.retry_after_ms.into());
                 let window = (!window.is_zero()).then_some(window);

@@ -174,6 +174,7 @@ impl World {
                 }
                 ToRelay::Bye(_) => peer.over = true,
                 ToRelay::Ping(_) | ToRelay::Pong(_) => {}
+                ToRelay::Served(served) => panic!("{served:?}, and nothing was to be served"),
             }
         }
     }
