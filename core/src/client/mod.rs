@@ -38,6 +38,7 @@ pub use settings::{Limits, RelayAddress, Settings};
 use crate::collections::{Pool, Slab};
 use crate::notify::{Handle, Mailbox, ReplyMisuse};
 use crate::pcc::Pcc;
+use crate::registration::body::Hex;
 use crate::registration::{Registrar, Selector};
 use crate::wire::message::ByeReason;
 use crate::wire::proof::SessionKey;
@@ -61,6 +62,8 @@ pub struct Client {
     selector: Selector,
     pcc: Pcc,
     mailbox: Mailbox,
+    /// Which start of the client this is.
+    instance: Hex<8>,
     session: Option<Session>,
     /// What the session's registration said holds no more, or its persistent
     /// connection was lost.
@@ -137,6 +140,7 @@ impl Client {
     pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
         let limits = limits.sound();
         let mut random = Random::from_seed(seed);
+        let instance = random.bytes();
         let mut fork = || Random::from_seed(random.bytes());
         Self {
             http: Arc::new(http::Settings::new(
@@ -148,6 +152,7 @@ impl Client {
             selector: Selector::new(settings.selector.clone(), settings.relays.len(), fork()),
             pcc: Pcc::new(settings.pcc.clone()),
             mailbox: Mailbox::new(limits.mailbox.clone(), fork()),
+            instance: Hex(instance),
             session: None,
             stale: false,
             asking: Asking::default(),

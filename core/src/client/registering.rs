@@ -39,7 +39,7 @@ impl Grant {
         let verdict = verdict.filter(|verdict| verdict.granted)?;
         Some(Self {
             wait: Duration::from_millis(verdict.wait_ms.into()),
-            valid: stated_ms(0),
+            valid: stated_ms(verdict.valid_ms),
         })
     }
 }
@@ -61,6 +61,8 @@ impl Client {
             interfaces: self.settings.interfaces.clone(),
             udp_port: self.settings.udp_port,
             persistent_connection: self.settings.persistent_connection,
+            local: self.conns.get(control).and_then(|conn| conn.local),
+            instance: Some(self.instance),
         };
         let Ok(body) = serde_json::to_vec(&request) else {
             return false;
@@ -128,7 +130,7 @@ impl Client {
             },
             period: Duration::from_secs(answer.register_again_s.into()),
             grant: Grant::of(answer.persistent_connection.as_ref()),
-            return_window: stated_ms(0),
+            return_window: stated_ms(answer.return_window_ms),
             notified: answer.notified,
         });
     }

@@ -97,9 +97,12 @@ fn answer(first: bool, granted: bool) -> Answer {
         nonce: Hex([1; 16]),
         register_again_s: 21_600,
         notified: Some(NotificationId::new(Incarnation(3), 0)),
+        return_window_ms: 0,
+        separated: None,
         persistent_connection: Some(Verdict {
             granted,
             wait_ms: 0,
+            valid_ms: 0,
             reason: None,
         }),
     }
