@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::asking::Question;
 use super::event::{Event, Failure};
 use super::{Client, Conn, Stage};
-use crate::notify::Received;
+use crate::notify::{Order, Received};
 use crate::notify::body::{Inbox, decode_payload};
 use crate::wire::message::Notification;
 use crate::{Incarnation, Key, NotificationId};
@@ -143,7 +143,7 @@ impl Client {
     /// A notification arrived; returns whether it found room.
     pub(super) fn notified(&mut self, message: &Notification<'_>) -> bool {
         self.heard_at = self.now;
-        match self.mailbox.handle_notification(self.now, message) {
+        match self.mailbox.handle_notification(self.now, message, Order::InOrder) {
             Received::New(notification) => {
                 let id = message.id;
                 self.events
@@ -159,7 +159,7 @@ impl Client {
                 true
             }
             Received::Known => true,
-            Received::Full => false,
+            Received::Full | Received::OutOfOrder => false,
         }
     }
 

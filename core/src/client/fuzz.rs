@@ -35,6 +35,7 @@ const MAILBOX: MailboxLimits = MailboxLimits {
     notifications_max: 3,
     payload_bytes_max: 3_000,
     reply_bytes_max: 3_000,
+    ahead_max: 3,
 };
 /// Outputs without an input between.
 const STEPS_MAX: u32 = 500;
