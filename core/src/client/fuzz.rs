@@ -396,6 +396,9 @@ impl World {
                     "stopped twice"
                 );
             }
+            Event::Separated { from, client } => {
+                assert!(self.disk.has_identity(client) && from != client);
+            }
             Event::RelayChanged { relay } => assert_eq!(relay, self.client.relay()),
             Event::Failed { .. }
             | Event::StorageFailed { .. }
