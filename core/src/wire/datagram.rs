@@ -160,6 +160,21 @@ pub enum DatagramError {
     Replayed,
 }
 
+impl DatagramError {
+    /// The reason in one word, to count it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::TooLong => "too_long",
+            Self::Version => "version",
+            Self::Kind => "kind",
+            Self::Foreign => "foreign",
+            Self::Forged => "forged",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
 impl From<Truncated> for DatagramError {
     fn from(_: Truncated) -> Self {
         Self::Truncated
@@ -292,6 +307,11 @@ impl<'a> Sealed<'a> {
             mac,
             content,
         })
+    }
+
+    /// The counter that it claims.
+    pub const fn counter(&self) -> u64 {
+        self.counter
     }
 
     /// Whether it claims to be for the client.

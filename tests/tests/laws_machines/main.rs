@@ -11,6 +11,7 @@ mod pcc;
 mod registrar;
 mod registry;
 mod router;
+mod selector;
 
 use tautline_tests::counting::Counting;
 use tautline_tests::laws::{self, Census, MachineCase, MachineSubject, Tally};

@@ -94,6 +94,13 @@ impl<'a> Serve<'a> {
             .filter_map(|target| ServeTarget::read(Reader::new(target)).ok())
     }
 
+    /// The target at this place, from 0.
+    pub fn target(&self, place: usize) -> Option<ServeTarget> {
+        let begin = place.checked_mul(SERVE_TARGET_BYTES)?;
+        let target = self.split().0.get(begin..)?;
+        ServeTarget::read(Reader::new(target)).ok()
+    }
+
     /// How long each datagram is, in bytes; at most
     /// [`DATAGRAM_BYTES_MAX`](datagram::DATAGRAM_BYTES_MAX).
     pub fn datagram_bytes(&self) -> usize {
