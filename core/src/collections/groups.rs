@@ -14,7 +14,7 @@ use crate::Key;
 /// after another one has its place.
 ///
 /// The links take 12 bytes for every place up to the highest one that was ever
-/// in a group, a group takes its name and 28 bytes, in chunks of 256 up to the
+/// in a group, a group takes its name and 32 bytes, in chunks of 256 up to the
 /// two limits. What has been as full as it gets allocates nothing.
 ///
 /// ```
@@ -44,6 +44,8 @@ struct Group<N> {
     name: N,
     first: u32,
     len: u32,
+    /// The member that a walk comes to next.
+    walked: u32,
 }
 
 #[derive(Clone, Copy)]
@@ -102,6 +104,7 @@ impl<N: Copy + Eq + Hash> Groups<N> {
             name,
             first: NONE,
             len: 0,
+            walked: NONE,
         };
         let group = self.groups.insert(group).map_err(|_| Full(()))?;
         let hash = self.index.hash_of(&name);
@@ -129,6 +132,9 @@ impl<N: Copy + Eq + Hash> Groups<N> {
         entry.len -= 1;
         if before == NONE {
             entry.first = next;
+        }
+        if entry.walked == place {
+            entry.walked = next;
         }
         if entry.len == 0 {
             self.index.remove(group.index() as u32);
@@ -178,6 +184,31 @@ impl<N: Copy + Eq + Hash> Groups<N> {
     /// The members of a group, the one that joined last first.
     pub fn members(&self, group: Key) -> impl Iterator<Item = u32> {
         core::iter::successors(self.first(group), |place| self.next(*place))
+    }
+
+    /// Begins a walk over the members of a group, one for each group at a time.
+    /// It comes to every member that is there now and stays, once; one that
+    /// leaves meanwhile does not disturb it, one that joins is passed over.
+    pub fn begin_walk(&mut self, group: Key) {
+        if let Some(group) = self.groups.get_mut(group) {
+            group.walked = group.first;
+        }
+    }
+
+    /// The member that the walk came to; `None` at its end.
+    pub fn walked(&self, group: Key) -> Option<u32> {
+        let place = self.groups.get(group)?.walked;
+        (place != NONE).then_some(place)
+    }
+
+    /// The walk goes on to the next member.
+    pub fn pass(&mut self, group: Key) {
+        if let Some(place) = self.walked(group) {
+            let next = self.links[place].next;
+            if let Some(group) = self.groups.get_mut(group) {
+                group.walked = next;
+            }
+        }
     }
 
     /// The first group at or behind a place of the table of groups, to page

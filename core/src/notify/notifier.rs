@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::audience::{Audience, Heads, Membership};
+use super::mailbox::Order;
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
 use super::terms::{LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};
 use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
@@ -53,19 +54,21 @@ struct Entry {
 #[derive(Clone, Copy)]
 struct ClientState {
     generation: u32,
-    /// The sequence of the last notification before it joined, and of the
-    /// newest that it was sent.
+    /// The sequence of the last notification before it joined, of the newest
+    /// that it was sent, and of the newest that it was sent in order.
     joined: u32,
     sent_through: u32,
+    in_order_through: u32,
 }
 
-const _: () = assert!(size_of::<ClientState>() == 12);
+const _: () = assert!(size_of::<ClientState>() == 16);
 
 impl ClientState {
     const NONE: Self = Self {
         generation: u32::MAX,
         joined: 0,
         sent_through: 0,
+        in_order_through: 0,
     };
 }
 
@@ -237,7 +240,7 @@ impl Notifier {
 
     /// The notification was handed to the client's way. Counted once for each
     /// client and notification as long as they go in order.
-    pub fn handle_sent(&mut self, client: Key, notification: Key) {
+    pub fn handle_sent(&mut self, client: Key, notification: Key, order: Order) {
         let Some(entry) = self.entries.get_mut(notification) else {
             return;
         };
@@ -249,12 +252,16 @@ impl Notifier {
             state.sent_through = id.sequence();
             entry.status.sent += 1;
         }
+        if order == Order::InOrder {
+            state.in_order_through = state.in_order_through.max(id.sequence());
+        }
     }
 
-    /// How far the client came, by what it was sent.
+    /// How far the client came, by what it was sent in order: datagrams may
+    /// have been lost.
     pub fn sent_through(&self, client: Key) -> NotificationId {
         self.state(client).map_or(NotificationId(0), |state| {
-            NotificationId::new(self.incarnation, state.sent_through)
+            NotificationId::new(self.incarnation, state.in_order_through)
         })
     }
 
@@ -263,6 +270,7 @@ impl Notifier {
         if let Some(state) = state_mut(&mut self.clients, client) {
             state.joined = self.sequence;
             state.sent_through = self.sequence;
+            state.in_order_through = self.sequence;
         }
     }
 
@@ -280,7 +288,7 @@ impl Notifier {
     ) -> Result<(), ReplyRefusal> {
         self.now = self.now.max(now);
         let key = self.find(id).ok_or(ReplyRefusal::Unknown)?;
-        if !self.is_for(key, client.0, membership) {
+        if !self.concerns(key, client.0, membership) {
             return Err(ReplyRefusal::Foreign);
         }
         let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
@@ -300,23 +308,27 @@ impl Notifier {
         self.replies
             .push(&mut entry.replies, key, client.1, payload, &mut self.pool)?;
         entry.status.replied += 1;
+        // Who replies was sent it, whatever was heard of its way.
+        entry.status.sent = entry.status.sent.max(entry.status.replied);
         Ok(())
     }
 
-    /// Whether a client may reply: it is the target, or belongs to the group
-    /// and was sent what went to it.
-    fn is_for(&self, notification: Key, client: Key, membership: Membership) -> bool {
-        let Some(entry) = self.entries.get(notification) else {
+    /// Whether a notification lives and is for the client: it is the one, or
+    /// belongs to the group and was registered when the notification was made.
+    pub fn concerns(&self, notification: Key, client: Key, membership: Membership) -> bool {
+        let Some(entry) = self.entries.get(notification).filter(|it| !it.expired) else {
             return false;
         };
-        let was_sent = || {
-            self.state(client).is_some_and(|state| {
-                let sequence = entry.status.id.sequence();
-                state.joined < sequence && sequence <= state.sent_through
-            })
-        };
+        let sequence = entry.status.id.sequence();
+        let joined = self.state(client).map_or(0, |state| state.joined);
         entry.audience.includes(client, membership)
-            && (matches!(entry.audience, Audience::Client(_)) || was_sent())
+            && (matches!(entry.audience, Audience::Client(_)) || joined < sequence)
+    }
+
+    /// Whether the client replied to the notification.
+    pub fn has_replied(&self, id: NotificationId, client: ClientId) -> bool {
+        self.find(id)
+            .is_some_and(|key| self.replies.contains(key, client))
     }
 
     /// How far a notification came; `None` when it is unknown or has expired.
@@ -437,7 +449,8 @@ impl Notifier {
             .map(|(id, key)| (*key, *id))
     }
 
-    fn find(&self, id: NotificationId) -> Option<Key> {
+    /// The handle of a notification that lives.
+    pub fn find(&self, id: NotificationId) -> Option<Key> {
         let place = self.log.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, key) = self.log.get(place)?;
         self.entries

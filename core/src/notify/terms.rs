@@ -75,6 +75,12 @@ pub enum NotifyError {
     /// The client is not registered.
     #[error("the client is not registered")]
     UnknownClient,
+    /// No client of the subnet is registered.
+    #[error("no client of the subnet is registered")]
+    UnknownSubnet,
+    /// There is no such site.
+    #[error("the relay has no such site")]
+    UnknownSite,
     /// The payload is longer than allowed.
     #[error("the payload is longer than {bytes_max} bytes")]
     PayloadTooLong {

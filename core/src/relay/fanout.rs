@@ -32,6 +32,9 @@ pub(super) struct Task {
     pub(super) notification: Key,
     /// For this member alone, or for all.
     pub(super) only: Option<Key>,
+    /// Whether connections of its members are to be woken: they are not, where
+    /// a walk over all connections does it.
+    pub(super) wakes: bool,
     /// Whether the walk over the members has begun.
     pub(super) begun: bool,
     /// What the datagrams of this second share, digested.
@@ -77,6 +80,7 @@ impl Fanout {
     }
 
     /// Whether nothing is left to do.
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.spreads.is_empty() && self.tasks.is_empty()
     }
@@ -100,8 +104,8 @@ impl Fanout {
 
     /// Queues a notification for all members of a subnet. False if there is no
     /// room.
-    pub(super) fn push_all(&mut self, subnet: Key, notification: Key) -> bool {
-        let Some(task) = self.insert(notification, None) else {
+    pub(super) fn push_all(&mut self, subnet: Key, notification: Key, wakes: bool) -> bool {
+        let Some(task) = self.insert(notification, None, wakes) else {
             return false;
         };
         let Some(queue) = queue_mut(&mut self.queues, &mut self.tasks, subnet) else {
@@ -124,7 +128,7 @@ impl Fanout {
     /// Queues a notification for one member, before what is for all. False if
     /// there is no room.
     pub(super) fn push_one(&mut self, subnet: Key, client: Key, notification: Key) -> bool {
-        let Some(task) = self.insert(notification, Some(client)) else {
+        let Some(task) = self.insert(notification, Some(client), true) else {
             return false;
         };
         let Some(queue) = queue_mut(&mut self.queues, &mut self.tasks, subnet) else {
@@ -163,6 +167,7 @@ impl Fanout {
         }
     }
 
+    #[cfg(test)]
     pub(super) fn has_paced(&self) -> bool {
         !self.paced.is_empty()
     }
@@ -221,10 +226,11 @@ impl Fanout {
         }
     }
 
-    fn insert(&mut self, notification: Key, only: Option<Key>) -> Option<Key> {
+    fn insert(&mut self, notification: Key, only: Option<Key>, wakes: bool) -> Option<Key> {
         let task = Task {
             notification,
             only,
+            wakes,
             begun: false,
             digest: None,
             next: None,
@@ -278,8 +284,8 @@ mod tests {
     #[test]
     fn single_ones_go_before_those_for_all() {
         let mut fanout = Fanout::new(8);
-        assert!(fanout.push_all(key(3), key(1)));
-        assert!(fanout.push_all(key(3), key(2)));
+        assert!(fanout.push_all(key(3), key(1), true));
+        assert!(fanout.push_all(key(3), key(2), true));
         assert!(fanout.push_one(key(3), key(9), key(4)));
         assert_eq!(fanout.next_subnet(), Some(3));
         assert_eq!(fanout.next_subnet(), None, "each subnet once");
@@ -288,27 +294,27 @@ mod tests {
             [(4, true), (1, false), (2, false)]
         );
         assert!(fanout.is_empty());
-        assert!(fanout.push_all(key(3), key(5)), "the queue goes on");
+        assert!(fanout.push_all(key(3), key(5), true), "the queue goes on");
         assert_eq!(drain(&mut fanout, key(3)), [(5, false)]);
     }
 
     #[test]
     fn what_came_before_a_task_in_work_stays() {
         let mut fanout = Fanout::new(8);
-        assert!(fanout.push_all(key(0), key(1)));
+        assert!(fanout.push_all(key(0), key(1), true));
         let (walking, _) = fanout.front(key(0)).expect("it is there");
         assert!(fanout.push_one(key(0), key(9), key(2)));
         fanout.finish(key(0), walking);
         assert_eq!(drain(&mut fanout, key(0)), [(2, true)]);
-        assert!(fanout.push_all(key(0), key(3)));
+        assert!(fanout.push_all(key(0), key(3), true));
         assert_eq!(drain(&mut fanout, key(0)), [(3, false)]);
     }
 
     #[test]
     fn a_place_with_another_subnet_begins_anew() {
         let mut fanout = Fanout::new(8);
-        assert!(fanout.push_all(Key::new(2, 0), key(1)));
-        assert!(fanout.push_all(Key::new(2, 1), key(5)));
+        assert!(fanout.push_all(Key::new(2, 0), key(1), true));
+        assert!(fanout.push_all(Key::new(2, 1), key(5), true));
         assert!(fanout.front(Key::new(2, 1)).is_some());
         assert_eq!(drain(&mut fanout, Key::new(2, 1)), [(5, false)]);
         assert!(fanout.is_empty(), "what waited for the former is gone");
@@ -318,9 +324,9 @@ mod tests {
     fn the_queues_are_bounded_together() {
         let mut fanout = Fanout::new(2);
         for _ in 0..TASKS_MAX {
-            assert!(fanout.push_all(key(0), key(1)));
+            assert!(fanout.push_all(key(0), key(1), true));
         }
-        assert!(!fanout.push_all(key(1), key(1)));
+        assert!(!fanout.push_all(key(1), key(1), true));
         assert!(!fanout.push_one(key(1), key(1), key(1)));
         fanout.spread(Spread {
             notification: key(1),
@@ -336,7 +342,7 @@ mod tests {
     #[test]
     fn a_subnet_waits_for_the_rate_or_is_ready() {
         let mut fanout = Fanout::new(8);
-        assert!(fanout.push_all(key(1), key(1)));
+        assert!(fanout.push_all(key(1), key(1), true));
         fanout.pace(key(1));
         assert_eq!(fanout.next_subnet(), None);
         assert!(fanout.has_paced());

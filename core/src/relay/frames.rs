@@ -3,8 +3,9 @@
 use super::connection::{Role, Route};
 use super::event::Event;
 use super::line::Line;
+use super::routing::membership_of;
 use super::{Relay, whole_millis};
-use crate::notify::{Membership, ReplyRefusal};
+use crate::notify::ReplyRefusal;
 use crate::wire::message::{ByeReason, ToRelay};
 use crate::{ClientId, Close, ConnId, NotificationId};
 
@@ -49,6 +50,7 @@ impl Relay {
         if has_ended {
             return self.end(id, Close::Finish, PEER_ENDED);
         }
+        self.settle_peer(id);
         if self.draining {
             self.say_bye(id, ByeReason::ShuttingDown);
         }
@@ -142,20 +144,31 @@ impl Relay {
                         line.owe_pong(ping.nonce);
                         continue;
                     }
-                    Ok(Some(ToRelay::Pong(_) | ToRelay::Served(_))) => continue,
+                    Ok(Some(ToRelay::Pong(_))) => continue,
+                    Ok(Some(ToRelay::Served(served))) => {
+                        self.stats.refused_by_peers += u64::from(served.refused);
+                        if self.router.handle_served(id.key(), served.sequence) {
+                            continue;
+                        }
+                        "served_unknown"
+                    }
                     Ok(Some(ToRelay::Reply(reply))) => {
                         let notification = reply.notification;
                         let client = line.client;
-                        let Some(name) = self.registry.get(client).map(|record| record.id) else {
+                        let Some(record) = self.registry.get(client) else {
                             continue;
                         };
+                        let (name, membership) = (record.id, membership_of(record));
                         let taken = self.notifier.handle_reply(
                             self.now,
                             (client, name),
-                            Membership::default(),
+                            membership,
                             notification,
                             reply.payload,
                         );
+                        if taken.is_ok() {
+                            self.router.handle_answered(client);
+                        }
                         // Without room, the client keeps it for another time.
                         if taken != Err(ReplyRefusal::Full) {
                             line.owe_taken(notification);

@@ -6,11 +6,11 @@ use core::net::SocketAddr;
 use super::Relay;
 use super::connection::Role;
 use super::fanout::{Spread, Task};
-use crate::notify::{Audience, Membership, Router, RouterEffect, Way};
-use crate::registration::Qualifier;
+use crate::notify::{Audience, Membership, Order, RouteRefusal, RouterEffect, Way};
 use crate::wire::datagram::{Content, Fanout as Digest, Hint, PAYLOAD_BYTES_MAX, Test};
 use crate::wire::message::{Notification, ServeWriter};
-use crate::{ConnId, Instant, Key, NotificationId};
+use crate::registration::{ClientRecord, Qualifier};
+use crate::{ConnId, Instant, Key, Machine, NotificationId};
 
 /// Members of a subnet that one step visits: so many share a frame at least.
 const MEMBERS_PER_STEP: usize = 64;
@@ -50,7 +50,7 @@ impl Relay {
         match audience {
             Audience::Client(client) => self.bring_to(client, notification),
             Audience::Subnet(subnet) => {
-                if !self.fanout.push_all(subnet, notification) {
+                if !self.fanout.push_all(subnet, notification, true) {
                     self.stats.left_to_inbox.count("no_room");
                 }
             }
@@ -99,7 +99,7 @@ impl Relay {
                 client,
                 notification,
             } => {
-                self.notifier.handle_sent(client, notification);
+                self.notifier.handle_sent(client, notification, Order::Loose);
                 self.stats.sent.count("peer");
             }
             RouterEffect::Reroute {
@@ -130,7 +130,8 @@ impl Relay {
         spread.place = subnet.key.index() + 1;
         if site.is_none_or(|site| subnet.name.qualifier == Qualifier::Site(site)) {
             // There is room: it was asked for.
-            self.fanout.push_all(subnet.key, notification);
+            self.fanout
+                .push_all(subnet.key, notification, site.is_some());
         }
         true
     }
@@ -204,12 +205,14 @@ impl Relay {
         let (servable, address) = (record.local_address().is_some(), record.udp_address());
         if !self
             .notifier
-            .concerns(notification, client, membership_of(record.subnet, record.site))
+            .concerns(notification, client, membership_of(record))
         {
             return Brought::Done;
         }
         if let Some(conn) = self.registry.connection(client) {
-            self.wake(conn);
+            if task.wakes {
+                self.wake(conn);
+            }
             return Brought::Done;
         }
         let way = self
@@ -221,7 +224,7 @@ impl Relay {
                     self.wake(ConnId::from_key(line));
                     Brought::Done
                 }
-                Err(crate::notify::RouteRefusal::OnItsWay) => Brought::Done,
+                Err(RouteRefusal::OnItsWay) => Brought::Done,
                 Err(_) => Brought::Later,
             },
             (Way::Datagram, Some(to)) => {
@@ -230,7 +233,7 @@ impl Relay {
                 }
                 match self.write_datagram(client, subnet, (key, task), buf) {
                     Some(len) => {
-                        self.notifier.handle_sent(client, notification);
+                        self.notifier.handle_sent(client, notification, Order::Loose);
                         self.stats.sent.count("datagram");
                         Brought::Datagram { to, len }
                     }
@@ -292,7 +295,11 @@ impl Relay {
     /// Writes a frame with what the peer on the line is to pass on; returns
     /// its length, 0 if there is nothing, or no room for it in `buf`.
     pub(super) fn write_serve(&mut self, line: Key, buf: &mut [u8]) -> usize {
-        while let Some(first) = self.router.next_batch(line).next() {
+        loop {
+            let first = self.router.next_batch(line).next();
+            let Some(first) = first else {
+                return 0;
+            };
             let target = self.registry.get(first.client);
             let served = target.is_some_and(|record| record.local_address().is_some());
             if served && self.notifier.message(first.notification).is_some() {
@@ -301,7 +308,6 @@ impl Relay {
             self.router.skip(line, 1);
             self.bring_to(first.client, first.notification);
         }
-        0
     }
 
     fn write_batch(&mut self, line: Key, notification: Key, buf: &mut [u8]) -> usize {
@@ -368,16 +374,15 @@ impl Relay {
     /// The groups of a client.
     pub(super) fn membership(&self, client: Key) -> Membership {
         let record = self.registry.get(client);
-        record.map_or_else(Membership::default, |record| {
-            membership_of(record.subnet, record.site)
-        })
+        record.map_or_else(Membership::default, membership_of)
     }
 }
 
-const fn membership_of(subnet: Key, site: Option<u16>) -> Membership {
+/// The groups of a registered client.
+pub(super) const fn membership_of(record: &ClientRecord) -> Membership {
     Membership {
-        subnet: Some(subnet),
-        site,
+        subnet: Some(record.subnet),
+        site: record.site,
     }
 }
 

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use crate::Incarnation;
 use crate::http;
-use crate::notify::NotifierLimits;
+use crate::notify::{NotifierLimits, RouterLimits};
 use crate::registration::{GrantSettings, RegistryLimits, RegistrySettings};
 use crate::wire::proof::MasterKey;
 
@@ -22,8 +22,11 @@ pub struct Settings {
     pub line_stall: Duration,
     /// How long a frame of a client may take to come whole.
     pub line_frame: Duration,
-    /// The window in which clients return when the relay shuts down.
+    /// The window in which clients return when the relay shuts down, or is
+    /// gone.
     pub return_window: Duration,
+    /// Datagrams with notifications that leave in a second; 0 is no limit.
+    pub datagrams_per_second_max: u32,
 }
 
 impl Settings {
@@ -45,6 +48,7 @@ impl Settings {
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),
             return_window: Duration::from_secs(30),
+            datagrams_per_second_max: 20_000,
         }
     }
 
@@ -84,6 +88,8 @@ pub struct Limits {
     pub registry: RegistryLimits,
     /// Of the notifications.
     pub notifier: NotifierLimits,
+    /// Of the ways to clients without a connection of their own.
+    pub router: RouterLimits,
 }
 
 impl Limits {
@@ -113,6 +119,7 @@ impl Default for Limits {
             http: http::Limits::default(),
             registry: RegistryLimits::default(),
             notifier: NotifierLimits::default(),
+            router: RouterLimits::default(),
         }
     }
 }

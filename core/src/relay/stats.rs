@@ -1,6 +1,7 @@
 //! What a relay counts.
 
 use crate::Tally;
+use crate::registration::RegistryCounts;
 
 /// What a relay holds at the moment, and what it counted since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -39,6 +40,19 @@ pub struct Stats {
     pub notifications: u64,
     /// Notifications that were written to a client, by way.
     pub sent: Tally,
+    /// Notifications that no way could be found for, or no room on their way,
+    /// by reason: the client finds them in its inbox.
+    pub left_to_inbox: Tally,
+    /// Notifications whose peer did not pass them on: they took another way.
+    pub rerouted: u64,
+    /// Datagrams that peers refused to pass on.
+    pub refused_by_peers: u64,
+    /// Tests of whether datagrams reach a client.
+    pub tests_sent: u64,
+    /// Tests whose receipt was proven.
+    pub tests_proven: u64,
+    /// What the registry holds and has counted.
+    pub registry: RegistryCounts,
     /// Replies that were taken.
     pub replies: u64,
     /// Replies that were not, by reason.

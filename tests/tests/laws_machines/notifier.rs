@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use tautline_core::notify::{
-    Audience, Membership, Notifier, NotifierEffect, NotifierLimits, NotifyOptions, ReplyRefusal,
+    Audience, Membership, Notifier, Order, NotifierEffect, NotifierLimits, NotifyOptions, ReplyRefusal,
 };
 use tautline_core::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
 use tautline_tests::Dice;
@@ -66,7 +66,7 @@ impl NotifierCase {
         let mut buf = [0; 400];
         let len = notifier.write_frame(key, lifetime_s, dice.below(3), &mut buf);
         log.bytes(0, &buf[..len]);
-        notifier.handle_sent(client, key);
+        notifier.handle_sent(client, key, Order::InOrder);
         if dice.one_in(4) {
             notifier.pin(key);
             self.pinned.push(key);
@@ -216,7 +216,7 @@ impl MachineCase for NotifierCase {
             if let Some((key, _)) = notifier.pending(client.0, IN_BOTH, after) {
                 let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
                 assert!(written > 0);
-                notifier.handle_sent(client.0, key);
+                notifier.handle_sent(client.0, key, Order::InOrder);
             }
             // Repeated, foreign and full are answers as good as any.
             if warms_up || dice.one_in(2) {

@@ -219,7 +219,7 @@ impl Pair {
             self.notifier.pin(key);
             said.writers.push(key);
         }
-        self.notifier.handle_sent(client.key, key);
+        self.notifier.handle_sent(client.key, key, Order::InOrder);
         client.sent_through = id;
         said.sent += 1;
         Some(())

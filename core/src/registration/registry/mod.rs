@@ -14,6 +14,7 @@ mod refusal;
 mod settings;
 mod sites;
 mod subnet;
+mod walk;
 
 use alloc::vec::Vec;
 use core::time::Duration;

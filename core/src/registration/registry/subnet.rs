@@ -156,6 +156,25 @@ impl Subnets {
         self.groups.next_from(place)
     }
 
+    pub(super) fn clients_at(&self, site: u16) -> usize {
+        let Some(site) = self.by_site.find(site) else {
+            return 0;
+        };
+        let subnets = self.by_site.members(site);
+        subnets
+            .filter_map(|place| self.groups.next_from(place as usize))
+            .map(|subnet| self.groups.len_of(subnet))
+            .sum()
+    }
+
+    pub(super) fn groups_mut(&mut self) -> &mut Groups<SubnetName> {
+        &mut self.groups
+    }
+
+    pub(super) fn walked(&self, subnet: Key) -> Option<u32> {
+        self.groups.walked(subnet)
+    }
+
     pub(super) fn first(&self, subnet: Key) -> Option<u32> {
         self.groups.first(subnet)
     }

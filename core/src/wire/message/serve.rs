@@ -158,10 +158,10 @@ impl ServeTarget {
 /// let fanout = Fanout::new(&content);
 ///
 /// let mut buf = [0; 2_048];
-/// let mut writer = ServeWriter::new(&mut buf, 1, &content);
+/// let mut writer = ServeWriter::new(&mut buf, &content);
 /// let address = SocketAddr::from(([10, 0, 0, 7], 52_311));
 /// assert!(writer.push(address, client, 1, fanout.mac(client, 1, &key)));
-/// let len = writer.finish().expect("it has a target");
+/// let len = writer.finish(1).expect("it has a target");
 ///
 /// let frame = ToClient::parse(kind::SERVE, &buf[HEADER_BYTES..len]);
 /// let Ok(Some(ToClient::Serve(serve))) = frame else {
@@ -179,31 +179,33 @@ impl ServeTarget {
 pub struct ServeWriter<'b, 'c> {
     buf: &'b mut [u8],
     content: &'c Content<'c>,
-    sequence: u32,
     targets: u16,
 }
 
 impl<'b, 'c> ServeWriter<'b, 'c> {
     /// A frame without targets yet. `content` is what their MACs were made of.
-    pub const fn new(buf: &'b mut [u8], sequence: u32, content: &'c Content<'c>) -> Self {
+    pub const fn new(buf: &'b mut [u8], content: &'c Content<'c>) -> Self {
         Self {
             buf,
             content,
-            sequence,
             targets: 0,
         }
+    }
+
+    /// Whether one more target finds room.
+    pub fn has_room(&self) -> bool {
+        let targets = self.targets.checked_add(1);
+        self.content.fits()
+            && targets.is_some_and(|targets| self.frame_bytes(targets) <= self.buf.len())
     }
 
     /// Puts a target behind those that are there. `false` says that nothing
     /// was put: there is no room in the buffer, or none for content that does
     /// not [fit](Content::fits) a datagram.
     pub fn push(&mut self, address: SocketAddr, client: ClientId, counter: u64, mac: Mac) -> bool {
-        let Some(targets) = self.targets.checked_add(1) else {
+        let Some(targets) = self.targets.checked_add(1).filter(|_| self.has_room()) else {
             return false;
         };
-        if !self.content.fits() || self.frame_bytes(targets) > self.buf.len() {
-            return false;
-        }
         let place = self.targets_end();
         let ip = match address.ip().to_canonical() {
             core::net::IpAddr::V4(ip) => ip.to_ipv6_mapped(),
@@ -220,14 +222,15 @@ impl<'b, 'c> ServeWriter<'b, 'c> {
     }
 
     /// Writes what all targets share and returns the length of the whole
-    /// frame; `None` if it has no target.
-    pub fn finish(self) -> Option<usize> {
+    /// frame; `None` if it has no target. `sequence` is the frame's number on
+    /// its connection.
+    pub fn finish(self, sequence: u32) -> Option<usize> {
         if self.targets == 0 {
             return None;
         }
         let (end, len) = (self.targets_end(), self.frame_bytes(self.targets));
         let serve = Serve {
-            sequence: self.sequence,
+            sequence,
             content_kind: self.content.kind(),
             targets: self.targets,
             number: self.content.number(),
