@@ -144,11 +144,11 @@ fn serve(
 ) -> Vec<Vec<u8>> {
     let mac = Fanout::new(content).mac(client, counter, key);
     let mut buf = vec![0; 4_096];
-    let mut writer = ServeWriter::new(&mut buf, 1, content);
+    let mut writer = ServeWriter::new(&mut buf, content);
     for port in 0..targets {
         assert!(writer.push(([10, 0, 0, 7], port).into(), client, counter, mac));
     }
-    let len = writer.finish().expect("it has a target");
+    let len = writer.finish(1).expect("it has a target");
     let (kind, body) = only_frame(&buf[..len]);
     let Ok(Some(ToClient::Serve(serve))) = ToClient::parse(kind, &body) else {
         panic!("it was encoded right");

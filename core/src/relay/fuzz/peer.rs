@@ -172,7 +172,7 @@ impl World {
             | Event::RequestBodyEnd { .. }
             | Event::ResponsePull { .. }
             | Event::RequestOver { .. } => self.learn_of_request(event),
-            Event::Registered { client, new } => {
+            Event::Registered { client, new, .. } => {
                 assert_eq!(self.registered.insert(client), new);
             }
             Event::RegistrationRefused { conn, .. } => {

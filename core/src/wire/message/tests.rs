@@ -193,7 +193,7 @@ const fn content(payload: &[u8]) -> Content<'_> {
 fn serve_frame(content: &Content<'_>, targets: u16) -> Vec<u8> {
     let fanout = Fanout::new(content);
     let mut buf = alloc::vec![0; 100_000];
-    let mut writer = ServeWriter::new(&mut buf, 7, content);
+    let mut writer = ServeWriter::new(&mut buf, content);
     for place in 0..targets {
         let counter = 6 + u64::from(place);
         let address = SocketAddr::from(([10, 0, 0, 7], 52_311 + place));
@@ -204,7 +204,7 @@ fn serve_frame(content: &Content<'_>, targets: u16) -> Vec<u8> {
             fanout.mac(CLIENT, counter, &key())
         ));
     }
-    let len = writer.finish().expect("it has a target");
+    let len = writer.finish(7).expect("it has a target");
     buf.truncate(len);
     buf
 }
@@ -289,9 +289,9 @@ fn p6_a_served_datagram_is_never_longer_than_one_that_a_relay_sends() {
     let mut buf = [0; 4_096];
     let too_long = content(&payload);
     let mac = Fanout::new(&too_long).mac(CLIENT, 1, &key());
-    let mut writer = ServeWriter::new(&mut buf, 1, &too_long);
+    let mut writer = ServeWriter::new(&mut buf, &too_long);
     assert!(!writer.push(SocketAddr::from(([10, 0, 0, 7], 1)), CLIENT, 1, mac));
-    assert_eq!(writer.finish(), None);
+    assert_eq!(writer.finish(1), None);
 }
 
 #[test]
@@ -302,11 +302,11 @@ fn a_serve_frame_takes_as_many_targets_as_fit() {
     let shared = frame::HEADER_BYTES + HEAD_BYTES_MAX + 15;
     for (room, fits) in [(0, 0), (61, 0), (88, 0), (89, 1), (134, 1), (135, 2)] {
         let mut buf = alloc::vec![0; room];
-        let mut writer = ServeWriter::new(&mut buf, 1, &content);
+        let mut writer = ServeWriter::new(&mut buf, &content);
         let pushed = (0..3).filter(|_| writer.push(address, CLIENT, 1, mac));
         assert_eq!(pushed.count(), fits, "{room} bytes");
         let expected = (fits > 0).then_some(shared + fits * SERVE_TARGET_BYTES);
-        assert_eq!(writer.finish(), expected);
+        assert_eq!(writer.finish(1), expected);
     }
 }
 
@@ -321,9 +321,9 @@ fn an_address_is_the_same_whichever_way_it_is_written() {
         ("[::1]:0", "[::1]:0"),
     ] {
         let mut buf = [0; 200];
-        let mut writer = ServeWriter::new(&mut buf, 1, &content);
+        let mut writer = ServeWriter::new(&mut buf, &content);
         assert!(writer.push(put.parse().unwrap(), CLIENT, 1, mac));
-        let len = writer.finish().unwrap();
+        let len = writer.finish(1).unwrap();
         let target = parse_serve(&buf[..len]).targets().next().unwrap();
         assert_eq!(target.address, read.parse().unwrap());
     }
