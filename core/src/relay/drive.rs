@@ -453,7 +453,10 @@ impl Relay {
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
             }
-            let (over, serves) = (line.over(), line.is_between_frames() && line.serves.is_some());
+            let (over, serves) = (
+                line.over(),
+                line.is_between_frames() && line.serves.is_some(),
+            );
             if serves {
                 len += self.write_serve(id.key(), &mut buf[len..]);
             }

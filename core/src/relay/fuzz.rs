@@ -24,7 +24,7 @@ use super::connection::Role;
 use super::{Event, Limits, Relay, Settings, To};
 use crate::collections::model::Script;
 use crate::http;
-use crate::notify::{NotifierLimits, NotifyError, NotifyOptions};
+use crate::notify::{NotifierLimits, NotifyError, NotifyOptions, RouterLimits};
 use crate::registration::RegistryLimits;
 use crate::wire::proof::{ClientSecret, MasterKey, SessionKey};
 use crate::{
@@ -523,6 +523,11 @@ fn limits(choice: u8) -> Limits {
             payloads_bytes_max: 6_000,
             replies_bytes_max: 5_000,
             lifetime_max: Duration::from_secs(86_400),
+        },
+        router: RouterLimits {
+            legs_max: 4,
+            legs_per_line_max: 2,
+            ..RouterLimits::default()
         },
     }
 }

@@ -176,7 +176,9 @@ impl Line {
             else {
                 break;
             };
-            source.notifier.handle_sent(self.client, notification, Order::InOrder);
+            source
+                .notifier
+                .handle_sent(self.client, notification, Order::InOrder);
             self.cursor = id;
             begun += 1;
             len += written;

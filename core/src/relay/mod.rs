@@ -217,9 +217,7 @@ impl Relay {
         let mut place = place;
         loop {
             let (client, record) = self.registry.next_from(place)?;
-            let concerned = self
-                .notifier
-                .concerns(key, client, self.membership(client));
+            let concerned = self.notifier.concerns(key, client, self.membership(client));
             if concerned && !self.notifier.has_replied(notification, record.id) {
                 return Some((client.index(), record));
             }

@@ -6,8 +6,8 @@ use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
 use crate::http::{Effect, Reading, Request};
-use crate::notify::body::{Inbox, Item, encode_payload};
 use crate::id::parse_hex;
+use crate::notify::body::{Inbox, Item, encode_payload};
 use crate::notify::{Order, ReplyRefusal};
 use crate::registration::Refusal;
 use crate::wire::proof::{self, Authorization, BodyDigest};
@@ -304,8 +304,8 @@ impl Relay {
         let http = self.http_of(id);
         let request = http.as_ref().and_then(|http| http.server.request());
         let nonce = request.and_then(|request| nonce_of(request.path()));
-        let right = nonce
-            .is_some_and(|nonce| self.registry.handle_test_proof(self.now, client, nonce));
+        let right =
+            nonce.is_some_and(|nonce| self.registry.handle_test_proof(self.now, client, nonce));
         if right {
             self.stats.tests_proven += 1;
             return Ok(Answer::Nothing);
@@ -384,7 +384,8 @@ impl Relay {
                 reply_window_ms: message.reply_window_ms,
                 payload_base64: encode_payload(message.payload),
             });
-            self.notifier.handle_sent(client, notification, Order::InOrder);
+            self.notifier
+                .handle_sent(client, notification, Order::InOrder);
             self.stats.sent.count("inbox");
             cursor = next;
         }
@@ -411,13 +412,9 @@ impl Relay {
         };
         let membership = self.membership(client);
         let body = http.server.body();
-        let taken = self.notifier.handle_reply(
-            self.now,
-            (client, name),
-            membership,
-            notification,
-            body,
-        );
+        let taken =
+            self.notifier
+                .handle_reply(self.now, (client, name), membership, notification, body);
         if taken.is_ok() {
             self.router.handle_answered(client);
         }

@@ -7,9 +7,9 @@ use super::Relay;
 use super::connection::Role;
 use super::fanout::{Spread, Task};
 use crate::notify::{Audience, Membership, Order, RouteRefusal, RouterEffect, Way};
+use crate::registration::{ClientRecord, Qualifier};
 use crate::wire::datagram::{Content, Fanout as Digest, Hint, PAYLOAD_BYTES_MAX, Test};
 use crate::wire::message::{Notification, ServeWriter};
-use crate::registration::{ClientRecord, Qualifier};
 use crate::{ConnId, Instant, Key, Machine, NotificationId};
 
 /// Members of a subnet that one step visits: so many share a frame at least.
@@ -21,7 +21,10 @@ const SERVE_BYTES_MAX: usize = 16_384;
 /// What one step on the way to clients came to; a datagram is in the caller's
 /// buffer.
 pub(super) enum Routed {
-    Datagram { to: SocketAddr, len: usize },
+    Datagram {
+        to: SocketAddr,
+        len: usize,
+    },
     /// Something was done; there may be more.
     Again,
     Idle,
@@ -31,7 +34,10 @@ pub(super) enum Routed {
 enum Brought {
     /// It is on its way, or needs none.
     Done,
-    Datagram { to: SocketAddr, len: usize },
+    Datagram {
+        to: SocketAddr,
+        len: usize,
+    },
     /// All peers of the subnet are busy; the router tells when there is room.
     Later,
     /// The rate of datagrams is used up until the moment.
@@ -99,7 +105,8 @@ impl Relay {
                 client,
                 notification,
             } => {
-                self.notifier.handle_sent(client, notification, Order::Loose);
+                self.notifier
+                    .handle_sent(client, notification, Order::Loose);
                 self.stats.sent.count("peer");
             }
             RouterEffect::Reroute {
@@ -233,7 +240,8 @@ impl Relay {
                 }
                 match self.write_datagram(client, subnet, (key, task), buf) {
                     Some(len) => {
-                        self.notifier.handle_sent(client, notification, Order::Loose);
+                        self.notifier
+                            .handle_sent(client, notification, Order::Loose);
                         self.stats.sent.count("datagram");
                         Brought::Datagram { to, len }
                     }

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use tautline_core::notify::{
-    Audience, Membership, Notifier, Order, NotifierEffect, NotifierLimits, NotifyOptions, ReplyRefusal,
+    Audience, Membership, Notifier, NotifierEffect, NotifierLimits, NotifyOptions, Order,
+    ReplyRefusal,
 };
 use tautline_core::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
 use tautline_tests::Dice;

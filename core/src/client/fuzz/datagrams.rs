@@ -117,12 +117,12 @@ impl World {
         });
         let (client, key) = (ClientId([8; 16]), SessionKey([7; 32]));
         let mut bytes = vec![0; 1_024];
-        let mut writer = ServeWriter::new(&mut bytes, sequence, &content);
+        let mut writer = ServeWriter::new(&mut bytes, &content);
         let mac = Fanout::new(&content).mac(client, 1, &key);
         for target in &targets {
             assert!(writer.push(*target, client, 1, mac));
         }
-        let len = writer.finish().unwrap();
+        let len = writer.finish(sequence).unwrap();
         bytes.truncate(len);
         self.sealing.frames.push(Listed {
             conn,

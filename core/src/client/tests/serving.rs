@@ -21,12 +21,12 @@ const CONTENT: Content<'static> = Content::Notification(Notification {
 
 fn serve(sequence: u32, targets: impl IntoIterator<Item = SocketAddr>) -> Vec<u8> {
     let mut buf = alloc::vec![0; 65_536];
-    let mut writer = ServeWriter::new(&mut buf, sequence, &CONTENT);
+    let mut writer = ServeWriter::new(&mut buf, &CONTENT);
     let fanout = Fanout::new(&CONTENT);
     for target in targets {
         assert!(writer.push(target, OTHER, 1, fanout.mac(OTHER, 1, &KEY)));
     }
-    let len = writer.finish().unwrap();
+    let len = writer.finish(sequence).unwrap();
     buf.truncate(len);
     buf
 }

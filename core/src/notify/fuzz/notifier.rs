@@ -9,7 +9,7 @@ use crate::collections::Pool;
 use crate::collections::model::{Script, fires_at};
 use crate::notify::{
     Audience, Membership, Notifier, NotifierEffect, NotifierLimits, NotifyError, NotifyOptions,
-    ReplyRefusal,
+    Order, ReplyRefusal,
 };
 use crate::wire::frame::Deframer;
 use crate::wire::message::ToClient;
