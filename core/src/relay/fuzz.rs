@@ -407,6 +407,11 @@ impl World {
                 self.learn(event);
                 false
             }
+            Output::Datagram { to, bytes } => {
+                assert_ne!(to.port(), 0);
+                self.read_datagram(bytes);
+                false
+            }
             other => panic!("not a relay's: {other:?}"),
         }
     }

@@ -236,9 +236,8 @@ impl Pair {
             (count + said.replies.len(), bytes + said.reply_bytes())
         });
         let full = count == LIMITS.replies_max as usize || bytes > LIMITS.replies_bytes_max;
-        let (joined, sent_through) = (self.clients[at].joined, self.clients[at].sent_through);
+        let joined = self.clients[at].joined;
         let membership = self.clients[at].membership;
-        let was_sent = joined < id && id <= sent_through;
         let said = self.said.get_mut(&id).filter(|said| !said.expired);
         let judged = self
             .notifier
@@ -246,7 +245,7 @@ impl Pair {
         let expected = match &said {
             None => Err(ReplyRefusal::Unknown),
             Some(said) if !said.is_for(&self.clients[at]) => Err(ReplyRefusal::Foreign),
-            Some(said) if said.to_many() && !was_sent => Err(ReplyRefusal::Foreign),
+            Some(said) if said.to_many() && joined >= id => Err(ReplyRefusal::Foreign),
             Some(_) if payload.len() > LIMITS.reply_bytes_max => Err(ReplyRefusal::TooLong),
             Some(said) if said.replies.iter().any(|(_, id, _)| *id == client.1) => {
                 Err(ReplyRefusal::Repeated)
@@ -257,6 +256,7 @@ impl Pair {
         assert_eq!(judged, expected);
         if let (Ok(()), Some(said)) = (judged, said) {
             said.replies.push((client.0, client.1, payload));
+            said.sent = said.sent.max(said.replies.len() as u32);
         }
         Some(())
     }
