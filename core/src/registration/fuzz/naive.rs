@@ -66,7 +66,7 @@ impl Wish {
             observed,
             subnet: SubnetName {
                 qualifier,
-                network: network.unwrap_or(Network::single(observed)),
+                network: network.unwrap_or_else(|| Network::single(observed)),
             },
             connection: request.persistent_connection,
             udp_port: request.udp_port,
@@ -87,7 +87,7 @@ impl Grant {
 
     fn due(&self) -> Instant {
         let test = TESTS_S.get(self.tests).copied().map(Duration::from_secs);
-        test.map_or(self.ends_at(), |test| self.since + test)
+        test.map_or_else(|| self.ends_at(), |test| self.since + test)
     }
 }
 
@@ -455,6 +455,7 @@ impl Naive {
 
 fn check_members(told: impl Iterator<Item = Key>, mut expected: Vec<Key>) {
     let mut told: Vec<_> = told.collect();
-    (told.sort(), expected.sort());
+    told.sort();
+    expected.sort();
     assert_eq!(told, expected);
 }

@@ -224,7 +224,7 @@ fn take(bytes: &[u8]) -> Option<(Interface, &[u8])> {
     Some(match kind.checked_sub(V6) {
         None => {
             let (octets, rest) = rest.split_first_chunk::<4>()?;
-            let address = IpAddr::V4(Ipv4Addr::from_octets(*octets));
+            let address = IpAddr::V4(Ipv4Addr::from(*octets));
             (
                 Interface {
                     address,
@@ -235,7 +235,7 @@ fn take(bytes: &[u8]) -> Option<(Interface, &[u8])> {
         }
         Some(prefix) => {
             let (octets, rest) = rest.split_first_chunk::<16>()?;
-            let address = IpAddr::V6(Ipv6Addr::from_octets(*octets));
+            let address = IpAddr::V6(Ipv6Addr::from(*octets));
             (Interface { address, prefix }, rest)
         }
     })

@@ -74,7 +74,7 @@ impl Position {
         Self {
             name: SubnetName {
                 qualifier: outer,
-                network: found.map_or(Network::single(observed), |(_, network)| network),
+                network: found.map_or_else(|| Network::single(observed), |(_, network)| network),
             },
             interface: found.map(|(place, _)| place),
             site,
