@@ -38,6 +38,7 @@ targets! {
     http_server_split: http::fuzz::server_split,
     notify_mailbox: notify::fuzz::mailbox,
     notify_notifier: notify::fuzz::notifier,
+    notify_router: notify::fuzz::router,
     registration_registry: registration::fuzz::registry,
     relay_operations: relay::fuzz::operations,
     wire_authorization: wire::fuzz::authorization,

@@ -4,7 +4,7 @@ use super::connection::{Role, Route};
 use super::event::Event;
 use super::line::Line;
 use super::{Relay, whole_millis};
-use crate::notify::ReplyRefusal;
+use crate::notify::{Membership, ReplyRefusal};
 use crate::wire::message::{ByeReason, ToRelay};
 use crate::{ClientId, Close, ConnId, NotificationId};
 
@@ -149,6 +149,7 @@ impl Relay {
                         let taken = self.notifier.handle_reply(
                             self.now,
                             (client, name),
+                            Membership::default(),
                             notification,
                             reply.payload,
                         );

@@ -515,6 +515,7 @@ fn limits(choice: u8) -> Limits {
         notifier: NotifierLimits {
             notifications_max: 6,
             notifications_per_client_max: 3,
+            notifications_per_group_max: 3,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             replies_max: 4,
             reply_bytes_max: 40,

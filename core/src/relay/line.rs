@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::collections::Pool;
-use crate::notify::Notifier;
+use crate::notify::{Membership, Notifier};
 use crate::wire::BufferTooSmall;
 use crate::wire::frame::Deframer;
 use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
@@ -140,7 +140,9 @@ impl Line {
                 || owed.pong.is_some()
                 || owed.bye.is_some()
                 || !owed.taken.is_empty()
-                || notifier.pending(self.client, self.cursor).is_some())
+                || notifier
+                    .pending(self.client, Membership::default(), self.cursor)
+                    .is_some())
     }
 
     /// Fills `buf` with what is owed and with notifications; returns the bytes
@@ -155,7 +157,11 @@ impl Line {
             return (len, 0);
         }
         let mut begun = 0;
-        while let Some((notification, id)) = source.notifier.pending(self.client, self.cursor) {
+        while let Some((notification, id)) =
+            source
+                .notifier
+                .pending(self.client, Membership::default(), self.cursor)
+        {
             let Some(written) = self.begin(source.notifier, notification, &mut buf[len..], len > 0)
             else {
                 break;

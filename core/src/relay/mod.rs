@@ -33,7 +33,7 @@ pub use settings::{Limits, Settings};
 pub use stats::Stats;
 
 use crate::collections::{Pool, ReadyList, Slab, Wheel};
-use crate::notify::{self, Notifier, NotifyError, NotifyOptions, Target};
+use crate::notify::{self, Audience, Notifier, NotifyError, NotifyOptions};
 use crate::registration::{ClientRecord, Registry};
 use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
@@ -125,22 +125,22 @@ impl Relay {
         options: NotifyOptions,
     ) -> Result<NotificationId, NotifyError> {
         self.advance(now);
-        let (target, targets) = match target {
+        let (audience, targets) = match target {
             To::All => (
-                Target::All,
+                Audience::All,
                 u32::try_from(self.registry.len()).unwrap_or(u32::MAX),
             ),
             To::Client(id) => {
                 let client = self.registry.find(id).ok_or(NotifyError::UnknownClient)?;
-                (Target::Client(client), 1)
+                (Audience::Client(client), 1)
             }
         };
         let id = self
             .notifier
-            .notify(self.now, target, payload, options, targets)?;
+            .notify(self.now, audience, payload, options, targets)?;
         self.stats.notifications += 1;
-        match target {
-            Target::Client(client) => {
+        match audience {
+            Audience::Client(client) => {
                 let conn = self
                     .registry
                     .get(client)
@@ -149,7 +149,7 @@ impl Relay {
                     self.wake(conn);
                 }
             }
-            Target::All => self.walk(),
+            _ => self.walk(),
         }
         Ok(id)
     }

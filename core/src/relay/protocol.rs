@@ -6,8 +6,8 @@ use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
 use crate::http::{Effect, Reading, Request};
-use crate::notify::ReplyRefusal;
 use crate::notify::body::{Inbox, Item, encode_payload};
+use crate::notify::{Membership, ReplyRefusal};
 use crate::registration::Refusal;
 use crate::wire::proof::{self, Authorization, BodyDigest};
 use crate::{ConnId, Key, NotificationId, Output, ParseIdError, RequestId};
@@ -337,7 +337,9 @@ impl Relay {
         };
         // Base64 and the fields take less than half as much again.
         let mut room = self.limits.http.response_bytes_max / 3;
-        while let Some((notification, next)) = self.notifier.pending(client, cursor) {
+        while let Some((notification, next)) =
+            self.notifier.pending(client, Membership::default(), cursor)
+        {
             let Some(message) = self.notifier.message(notification) else {
                 break;
             };
@@ -380,9 +382,13 @@ impl Relay {
             return Err(Refusal::Unknown);
         };
         let body = http.server.body();
-        let taken = self
-            .notifier
-            .handle_reply(self.now, (client, name), notification, body);
+        let taken = self.notifier.handle_reply(
+            self.now,
+            (client, name),
+            Membership::default(),
+            notification,
+            body,
+        );
         self.reply_judged(name, notification, taken);
         Ok(taken.map_or_else(reply_refused, |()| Answer::Nothing))
     }

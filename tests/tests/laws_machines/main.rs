@@ -10,6 +10,7 @@ mod notifier;
 mod pcc;
 mod registrar;
 mod registry;
+mod router;
 mod selector;
 
 use tautline_tests::counting::Counting;

@@ -188,7 +188,10 @@ fn refused(error: &NotifyError) -> Answer {
         NotifyError::PayloadTooLong { .. } => (413, "too-long"),
         NotifyError::Lifetime { .. } => (400, "lifetime"),
         NotifyError::ReplyWindow => (400, "reply-window"),
-        NotifyError::Full | NotifyError::BytesFull | NotifyError::ClientFull => (503, "full"),
+        NotifyError::Full
+        | NotifyError::BytesFull
+        | NotifyError::ClientFull
+        | NotifyError::GroupFull => (503, "full"),
         _ => (400, "refused"),
     };
     Answer::problem(status, name, &format!("Not notified: {error}."))
