@@ -76,21 +76,15 @@ impl ClientSecret {
         ))
     }
 
-    /// The proof, under the secret of an identity that two machines have, that
-    /// the one which registers with this number is `separated` from now on.
-    /// Compare two of them by [`same_secret`](super::same_secret).
-    pub fn separation(
-        &self,
-        client: ClientId,
-        separated: ClientId,
-        registration: u64,
-    ) -> [u8; SECRET_BYTES] {
+    /// The proof that the relay separates a client that is a copy of another:
+    /// by the secret that both had, it is `to` from now on.
+    pub fn separation(&self, from: ClientId, to: ClientId, registration: u64) -> [u8; 32] {
         hmac(
             &self.0,
             &[
                 b"tautline 1 separation",
-                &client.0,
-                &separated.0,
+                &from.0,
+                &to.0,
                 &registration.to_be_bytes(),
             ],
         )
