@@ -1,9 +1,9 @@
 //! `tautline agent`: a client that keeps a line to its relay.
 
 mod answers;
+mod port;
 mod settings;
 
-use std::net::UdpSocket;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -20,6 +20,7 @@ use tautline_std::{data_dir, logs, private};
 
 use crate::Failure;
 use answers::Machine;
+use port::Datagrams;
 use settings::AgentSettings;
 
 /// Read without being named, if it is there.
@@ -47,6 +48,10 @@ pub(crate) struct Flags {
     /// Let the agent's secret travel unencrypted to a relay on another machine
     #[arg(long)]
     secrets_over_plaintext: bool,
+    /// Where datagrams are taken: this port or none other, 0 for any that is
+    /// free, or off [default: 52311, or a free one if it is taken]
+    #[arg(long, value_name = "PORT|off")]
+    udp_port: Option<String>,
     /// Where the agent keeps its identity, in a folder of its own
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
@@ -79,6 +84,7 @@ impl Flags {
         sources.environment(std::env::vars_os());
         let texts = [
             ("--relay", "relay.address", &self.relay),
+            ("--udp-port", "client.udp_port", &self.udp_port),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
         ];
@@ -141,22 +147,23 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         identity_file: files.dir().join(IDENTITY_FILE),
     };
     let hostname = &surroundings.machine.hostname;
-    let client = Client::new(
-        settings.of_client(&origin, hostname),
-        Limits::default(),
-        seed()?,
-    );
+    // Taken before the relay is told of it.
+    let datagrams = Datagrams::open(settings.client.udp_port)?;
+    let udp_port = datagrams.port;
+    let mut of_client = settings.of_client(&origin, hostname);
+    of_client.udp_port = udp_port;
+    let client = Client::new(of_client, Limits::default(), seed()?);
     let equipment = Equipment {
         clock: Clock::start(),
         files,
         tls,
-        datagrams: open_datagrams(settings.client.udp_port)?,
+        datagrams: datagrams.sockets,
         limits: DriverLimits::default(),
     };
     let mut driver = Driver::new(client, equipment)
         .map_err(|error| Failure::new(format_args!("a thread cannot be started: {error}")))?;
     stop_on_signals(driver.commander())?;
-    tracing::info!(relay = %origin, hostname, "the agent starts");
+    tracing::info!(relay = %origin, hostname, udp_port, "the agent starts");
 
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
@@ -247,16 +254,6 @@ fn open_files(settings: &AgentSettings) -> Result<Files, Failure> {
     private::create_dir(&dir)
         .and_then(|()| Files::open(&dir.join(FOLDER), FilesLimits::default()))
         .map_err(|error| Failure::new(format_args!("the data directory: {error}")))
-}
-
-fn open_datagrams(port: u16) -> Result<Option<UdpSocket>, Failure> {
-    if port == 0 {
-        return Ok(None);
-    }
-    let socket = UdpSocket::bind(("0.0.0.0", port));
-    socket
-        .map(Some)
-        .map_err(|error| Failure::new(format_args!("UDP port {port}: {error}")))
 }
 
 fn seed() -> Result<[u8; 32], Failure> {

@@ -9,6 +9,8 @@ use tautline_std::logs::{self, Format};
 use tautline_std::origin::{Origin, ParseOriginError};
 use tautline_std::settings::{Checks, Settings};
 
+use super::port::UdpPort;
+
 /// All settings, with their defaults.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,8 +41,8 @@ pub(super) struct RelaySettings {
 pub(super) struct OwnSettings {
     /// What the machine is called; the system's own name if it is not set.
     pub(super) hostname: Option<String>,
-    /// Where datagrams are taken; 0 is none.
-    pub(super) udp_port: u16,
+    /// Where datagrams are taken.
+    pub(super) udp_port: UdpPort,
     /// Whether to ask for a persistent connection.
     pub(super) persistent_connection: bool,
     /// When the inbox is asked although nothing was heard; 0 is never.
@@ -51,7 +53,7 @@ impl Default for OwnSettings {
     fn default() -> Self {
         Self {
             hostname: None,
-            udp_port: 0,
+            udp_port: UdpPort::Usual,
             persistent_connection: true,
             poll_interval_s: 900,
         }
@@ -94,7 +96,6 @@ impl AgentSettings {
             tls: origin.tls,
         };
         let mut settings = ClientSettings::new(relay, hostname);
-        settings.udp_port = self.client.udp_port;
         settings.persistent_connection = self.client.persistent_connection;
         settings.poll_interval = Duration::from_secs(self.client.poll_interval_s);
         settings
@@ -204,6 +205,31 @@ mod tests {
                 .unwrap()
                 .tls
         );
+    }
+
+    #[test]
+    fn the_port_is_a_number_or_off() {
+        let with = |port| {
+            let port = ("TAUTLINE_CLIENT_UDP_PORT", port);
+            load(&[("TAUTLINE_RELAY_ADDRESS", "::1"), port]).map(|s| s.client.udp_port)
+        };
+        assert_eq!(with("off"), Ok(UdpPort::Off));
+        assert_eq!(with("0"), Ok(UdpPort::Free));
+        assert_eq!(with("65535"), Ok(UdpPort::Exactly(65_535)));
+        for (wrong, shown) in [
+            ("65536", "integer `65536`"),
+            ("-1", "integer `-1`"),
+            ("udp", "string \"udp\""),
+            ("1.5", "floating point `1.5`"),
+        ] {
+            let error = with(wrong).unwrap_err();
+            assert!(
+                error.starts_with("TAUTLINE_CLIENT_UDP_PORT: client.udp_port: invalid")
+                    && error.contains(shown)
+                    && error.ends_with("a port of 1 to 65535, 0 for any that is free, or \"off\""),
+                "{error}"
+            );
+        }
     }
 
     #[test]
