@@ -1,9 +1,13 @@
 //! `tautline agent`: a client that keeps a line to its relay.
 
 mod answers;
+mod handler;
+mod interfaces;
 mod port;
 mod settings;
+mod watch;
 
+use std::io;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -19,9 +23,11 @@ use tautline_std::tls::{ClientConfig, Roots};
 use tautline_std::{data_dir, logs, private};
 
 use crate::Failure;
-use answers::Machine;
+use answers::{Machine, NO_HANDLER};
+use handler::{Handler, Job};
 use port::Datagrams;
 use settings::AgentSettings;
+use watch::{Addresses, Watch};
 
 /// Read without being named, if it is there.
 const DEFAULT_FILE: &str = "/etc/tautline/agent.toml";
@@ -67,6 +73,11 @@ pub(crate) struct Flags {
     /// text or json
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    /// The program that answers what the agent itself does not: it gets the
+    /// payload on standard input, and its output is the reply. All that
+    /// follows is the program's, so name it last
+    #[arg(long, value_name = "PROGRAM [ARGUMENT]...", num_args = 1.., allow_hyphen_values = true)]
+    handler: Vec<String>,
 }
 
 impl Flags {
@@ -92,6 +103,10 @@ impl Flags {
             if let Some(value) = value {
                 sources.flag(flag, key, value);
             }
+        }
+        if !self.handler.is_empty() {
+            let words = toml::Value::from(self.handler.clone()).to_string();
+            sources.flag("--handler", "handler.command", words);
         }
         let paths = [
             ("--ca", "relay.ca_file", &self.ca),
@@ -152,6 +167,12 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let udp_port = datagrams.port;
     let mut of_client = settings.of_client(&origin, hostname);
     of_client.udp_port = udp_port;
+    let mut addresses = Addresses::default();
+    let is_watched = settings.client.interfaces.is_none();
+    if is_watched {
+        let found = addresses.news(interfaces::of_machine());
+        of_client.interfaces = found.unwrap_or_default();
+    }
     let client = Client::new(of_client, Limits::default(), seed()?);
     let equipment = Equipment {
         clock: Clock::start(),
@@ -160,15 +181,30 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         datagrams: datagrams.sockets,
         limits: DriverLimits::default(),
     };
-    let mut driver = Driver::new(client, equipment)
-        .map_err(|error| Failure::new(format_args!("a thread cannot be started: {error}")))?;
+    let mut driver = Driver::new(client, equipment).map_err(of_thread)?;
     stop_on_signals(driver.commander())?;
+    if is_watched {
+        let watch = Watch {
+            commander: driver.commander(),
+            addresses,
+            addresses_interval_s: settings.client.addresses_interval_s,
+        };
+        watch.start().map_err(of_thread)?;
+    }
+    let handler = Handler::start(&settings.handler, &driver.commander()).map_err(of_thread)?;
+    if let Some(handler) = &handler {
+        tracing::info!(program = %handler.program().display(), "notifications have a handler");
+    }
     tracing::info!(relay = %origin, hostname, udp_port, "the agent starts");
 
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
-        handle_event(client, now, event, &surroundings).map_break(|result| outcome = result)
+        handle_event(client, now, event, &surroundings, handler.as_ref())
+            .map_break(|result| outcome = result)
     });
+    // Frees those who have a reply to tell, so that the handler can end.
+    drop(driver);
+    drop(handler);
     tracing::info!("the agent has ended");
     outcome
 }
@@ -184,6 +220,7 @@ fn handle_event(
     now: Instant,
     event: Event,
     surroundings: &Surroundings,
+    handler: Option<&Handler>,
 ) -> ControlFlow<Result<(), Failure>> {
     match event {
         Event::Registered {
@@ -204,9 +241,14 @@ fn handle_event(
         Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
         Event::Notification { notification, id } => {
             tracing::info!(%id, "notification");
-            reply(client, now, notification, &surroundings.machine);
+            answer(client, now, notification, &surroundings.machine, handler);
         }
-        Event::NotificationExpired { .. } => tracing::warn!("a notification has expired"),
+        Event::NotificationExpired { notification } => {
+            tracing::warn!("a notification has expired");
+            if let Some(handler) = handler {
+                handler.forget(notification);
+            }
+        }
         Event::StorageFailed { why } => {
             tracing::error!(%why, "the agent's identity cannot be stored");
         }
@@ -235,11 +277,28 @@ fn is_stranger(what: &str, why: EventFailure) -> bool {
     what == "registration" && why == EventFailure::Status(401)
 }
 
-fn reply(client: &mut Client, now: Instant, notification: Handle, machine: &Machine) {
+/// Replies at once, or has the handler do it.
+fn answer(
+    client: &mut Client,
+    now: Instant,
+    notification: Handle,
+    machine: &Machine,
+    handler: Option<&Handler>,
+) {
     let Some((id, payload)) = client.notification(notification) else {
         return;
     };
     let answer = machine.answer(payload);
+    if let (None, Some(handler), Some(client)) = (&answer, handler, client.id()) {
+        handler.push(Job {
+            notification,
+            id,
+            client,
+            payload: payload.to_vec(),
+        });
+        return;
+    }
+    let answer = answer.as_deref().unwrap_or(NO_HANDLER);
     if let Err(why) = client.reply(now, notification, answer.as_bytes()) {
         tracing::warn!(%id, %why, "no reply");
     }
@@ -254,6 +313,10 @@ fn open_files(settings: &AgentSettings) -> Result<Files, Failure> {
     private::create_dir(&dir)
         .and_then(|()| Files::open(&dir.join(FOLDER), FilesLimits::default()))
         .map_err(|error| Failure::new(format_args!("the data directory: {error}")))
+}
+
+fn of_thread(error: io::Error) -> Failure {
+    Failure::new(format_args!("a thread cannot be started: {error}"))
 }
 
 fn seed() -> Result<[u8; 32], Failure> {

@@ -9,6 +9,8 @@ use tautline_std::logs::{self, Format};
 use tautline_std::origin::{Origin, ParseOriginError};
 use tautline_std::settings::{Checks, Settings};
 
+use super::handler::HandlerSettings;
+use super::interfaces::{self, WrittenInterface};
 use super::port::UdpPort;
 
 /// All settings, with their defaults.
@@ -19,6 +21,7 @@ pub(super) struct AgentSettings {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) relay: RelaySettings,
     pub(super) client: OwnSettings,
+    pub(super) handler: HandlerSettings,
     pub(super) log: LogSettings,
 }
 
@@ -43,6 +46,11 @@ pub(super) struct OwnSettings {
     pub(super) hostname: Option<String>,
     /// Where datagrams are taken.
     pub(super) udp_port: UdpPort,
+    /// The machine's addresses, instead of those that the system has.
+    pub(super) interfaces: Option<Vec<WrittenInterface>>,
+    /// How often to look whether the system's addresses have changed; 0 is
+    /// never.
+    pub(super) addresses_interval_s: u32,
     /// Whether to ask for a persistent connection.
     pub(super) persistent_connection: bool,
     /// When the inbox is asked although nothing was heard; 0 is never.
@@ -54,6 +62,8 @@ impl Default for OwnSettings {
         Self {
             hostname: None,
             udp_port: UdpPort::Usual,
+            interfaces: None,
+            addresses_interval_s: 60,
             persistent_connection: true,
             poll_interval_s: 900,
         }
@@ -96,6 +106,8 @@ impl AgentSettings {
             tls: origin.tls,
         };
         let mut settings = ClientSettings::new(relay, hostname);
+        let stated = self.client.interfaces.iter().flatten();
+        settings.interfaces = stated.map(|written| written.0).collect();
         settings.persistent_connection = self.client.persistent_connection;
         settings.poll_interval = Duration::from_secs(self.client.poll_interval_s);
         settings
@@ -136,6 +148,19 @@ impl Settings for AgentSettings {
             &self.client.poll_interval_s,
             0..=86_400,
         );
+        checks.range(
+            "client.addresses_interval_s",
+            &self.client.addresses_interval_s,
+            0..=86_400,
+        );
+        let count = self.client.interfaces.as_ref().map_or(0, Vec::len);
+        checks.require("client.interfaces", count <= interfaces::STATED_MAX, || {
+            format!(
+                "has {count} addresses, but must have at most {}",
+                interfaces::STATED_MAX
+            )
+        });
+        self.handler.check(checks);
         let level = logs::check_filter(&self.log.level);
         checks.require("log.level", level.is_ok(), || {
             level
@@ -230,6 +255,29 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn addresses_can_be_stated() {
+        let with = |written| {
+            let interfaces = ("TAUTLINE_CLIENT_INTERFACES", written);
+            load(&[("TAUTLINE_RELAY_ADDRESS", "::1"), interfaces])
+        };
+        let settings = with(r#"["10.0.0.5/24"]"#).unwrap();
+        let client = settings.of_client(&settings.origin().unwrap(), "web-1");
+        assert_eq!(client.interfaces[0].prefix, 24);
+        assert_eq!(
+            with(r#"["10.0.0.5/33"]"#).unwrap_err(),
+            "TAUTLINE_CLIENT_INTERFACES: client.interfaces: invalid value: string \"10.0.0.5/33\", \
+             expected an address and the length of its prefix such as 10.0.0.5/24, /1 to /32 for \
+             IPv4 and to /128 for IPv6"
+        );
+        let many = format!("{:?}", vec!["10.0.0.5/24"; 33]);
+        let error = with(&many).unwrap_err();
+        assert!(
+            error.ends_with("has 33 addresses, but must have at most 32"),
+            "{error}"
+        );
     }
 
     #[test]
