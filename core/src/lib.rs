@@ -147,7 +147,7 @@
 //! | 4, endpoints | [`relay`], [`client`] |
 //! | 3, machines | [`registration`], [`pcc`], [`notify`] |
 //! | 2, the wire | [`wire`], [`http`], [`backoff`] |
-//! | 1 | [`time`], [`id`], [`random`], [`input`], [`output`], [`machine`], [`collections`] |
+//! | 1 | [`time`], [`id`], [`random`], [`tally`], [`input`], [`output`], [`machine`], [`collections`] |
 //!
 //! Each machine of floor 3 is public and useful alone; its shape is
 //! [`Machine`].
@@ -172,6 +172,7 @@ pub mod pcc;
 pub mod random;
 pub mod registration;
 pub mod relay;
+pub mod tally;
 pub mod time;
 pub mod wire;
 
@@ -182,4 +183,5 @@ pub use input::{CloseReason, ConnectError, Input, StoreError};
 pub use machine::{AcceptError, Endpoint, Machine};
 pub use output::{Close, Deadline, OUTPUT_BUF_MIN, Output, StoreOp};
 pub use random::Random;
+pub use tally::Tally;
 pub use time::{Instant, UnixTime};

@@ -16,6 +16,7 @@ pub const FLOORS: [&[&str]; 4] = [
         "error",
         "collections",
         "random",
+        "tally",
         "input",
         "output",
         "machine",

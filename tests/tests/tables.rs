@@ -1,7 +1,7 @@
 //! Transition tables are those that are checked in.
 
 use tautline_core::pcc;
-use tautline_core::registration::{RegistrarEvent, RegistrarStage};
+use tautline_core::registration::{RegistrarEvent, RegistrarStage, SelectorEvent, SelectorStage};
 use tautline_tests::tables;
 
 #[test]
@@ -18,6 +18,12 @@ fn the_registrar_of_a_client() {
         RegistrarStage::after,
     );
     tables::assert_checked_in("registrar", &table);
+}
+
+#[test]
+fn the_selector_of_a_client() {
+    let table = tables::render(SelectorStage::ALL, SelectorEvent::ALL, SelectorStage::after);
+    tables::assert_checked_in("selector", &table);
 }
 
 #[derive(Clone, Copy, Debug)]

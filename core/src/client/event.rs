@@ -24,6 +24,12 @@ pub enum Event {
         /// Why it failed.
         why: Failure,
     },
+    /// Another relay is in use from now on: the one before failed for too long,
+    /// or this one is better and took the client's registration.
+    RelayChanged {
+        /// Its place in the list of the settings, from 0.
+        relay: usize,
+    },
     /// The persistent connection is open.
     Connected,
     /// The persistent connection is gone.

@@ -9,18 +9,32 @@ use crate::wire::message::{ByeReason, ToClient, VERSION};
 use crate::{Close, ConnId, Key, Output};
 
 impl Client {
+    /// Begins an attempt to open a persistent connection, beside the one that
+    /// is open.
     pub(super) fn open_line(&mut self) {
-        if let Some(old) = self.line.take() {
-            self.end(old, Close::Abort);
+        let renews = self.is_connected();
+        let earlier = if renews { self.renewal } else { self.line };
+        if let Some(earlier) = earlier {
+            self.end(earlier, Close::Abort);
         }
-        self.line = self.open();
-        if self.line.is_none() {
+        let relay = self.session.as_ref().map(|session| session.relay);
+        let opened = self.open(relay.unwrap_or(self.selector.home()));
+        if opened.is_none() {
             self.pcc.handle_failed(self.now);
         }
+        *if renews {
+            &mut self.renewal
+        } else {
+            &mut self.line
+        } = opened;
     }
 
-    /// Gives the persistent connection up, behind a goodbye if it is open.
+    /// Gives the persistent connection up, behind a goodbye if it is open, and
+    /// the attempt to renew it.
     pub(super) fn leave_line(&mut self, reason: ByeReason) {
+        if let Some(renewal) = self.renewal.take() {
+            self.end(renewal, Close::Abort);
+        }
         let Some(key) = self.line.take() else {
             return;
         };
@@ -35,6 +49,25 @@ impl Client {
                 }
             }
             _ => self.end(key, Close::Abort),
+        }
+    }
+
+    /// The relay greeted on a persistent connection: it serves from now on.
+    fn greeted(&mut self, key: Key) {
+        self.pcc.handle_opened();
+        if self.renewal != Some(key) {
+            return self.events.push_back(Event::Connected);
+        }
+        self.renewal = None;
+        let old = self.line.replace(key);
+        // What the relay did not take on the old one goes on the new one.
+        self.mailbox.handle_way_lost();
+        if let Some(Conn {
+            stage: Stage::Line(line),
+            ..
+        }) = old.and_then(|old| self.conns.get_mut(old))
+        {
+            line.owe_bye(ByeReason::Replaced);
         }
     }
 
@@ -173,8 +206,7 @@ impl Client {
                 line.body_bytes_max = hello.body_bytes_max;
                 if !core::mem::replace(&mut line.greeted, true) {
                     *deadline = None;
-                    self.pcc.handle_opened();
-                    self.events.push_back(Event::Connected);
+                    self.greeted(key);
                 }
                 if self
                     .session
@@ -194,7 +226,7 @@ impl Client {
                 self.mailbox.handle_taken(taken.notification);
             }
             ToClient::Ping(ping) => line.owe_pong(ping.nonce),
-            ToClient::Pong(_) => {}
+            ToClient::Pong(_) | ToClient::Serve(_) => {}
             ToClient::Bye(bye) => {
                 let window = Duration::from_millis(bye.retry_after_ms.into());
                 let window = (!window.is_zero()).then_some(window);

@@ -395,6 +395,7 @@ impl World {
                     "stopped twice"
                 );
             }
+            Event::RelayChanged { relay } => assert_eq!(relay, self.client.relay()),
             Event::Failed { .. }
             | Event::StorageFailed { .. }
             | Event::IdentityUnavailable { .. }

@@ -325,6 +325,8 @@ fn body(client: Option<ClientId>, registration: u64) -> Vec<u8> {
         interfaces: Vec::new(),
         udp_port: 0,
         persistent_connection: true,
+        local: None,
+        instance: None,
     };
     serde_json::to_vec(&request).unwrap()
 }

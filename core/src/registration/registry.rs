@@ -380,6 +380,8 @@ impl Registry {
             nonce: Hex(nonce),
             register_again_s: u32::try_from(self.settings.period.as_secs()).unwrap_or(u32::MAX),
             notified: None,
+            return_window_ms: 0,
+            separated: None,
             persistent_connection: Some(verdict),
         };
         Ok(Admission {
@@ -401,6 +403,7 @@ impl Registry {
         Verdict {
             granted: reason.is_none(),
             wait_ms: 0,
+            valid_ms: 0,
             reason: reason.map(Into::into),
         }
     }

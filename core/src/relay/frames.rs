@@ -139,7 +139,7 @@ impl Relay {
                         line.owe_pong(ping.nonce);
                         continue;
                     }
-                    Ok(Some(ToRelay::Pong(_))) => continue,
+                    Ok(Some(ToRelay::Pong(_) | ToRelay::Served(_))) => continue,
                     Ok(Some(ToRelay::Reply(reply))) => {
                         let notification = reply.notification;
                         let client = line.client;

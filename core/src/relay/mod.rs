@@ -30,7 +30,7 @@ use core::time::Duration;
 
 pub use event::Event;
 pub use settings::{Limits, Settings};
-pub use stats::{Stats, Tally};
+pub use stats::Stats;
 
 use crate::collections::{Pool, ReadyList, Slab, Wheel};
 use crate::notify::{self, Notifier, NotifyError, NotifyOptions, Target};

@@ -9,6 +9,7 @@ mod notifier;
 mod pcc;
 mod registrar;
 mod registry;
+mod selector;
 
 use tautline_tests::counting::Counting;
 use tautline_tests::laws::{self, Census, MachineCase, MachineSubject, Tally};

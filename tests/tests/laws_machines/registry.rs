@@ -56,6 +56,8 @@ fn text(client: Option<ClientId>, registration: u64, hostname: &str) -> Vec<u8> 
         }],
         udp_port: 0,
         persistent_connection: registration.is_multiple_of(2),
+        local: None,
+        instance: None,
     };
     serde_json::to_vec(&request).expect("it is text")
 }

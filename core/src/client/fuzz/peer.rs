@@ -174,6 +174,7 @@ impl World {
                 }
                 ToRelay::Bye(_) => peer.over = true,
                 ToRelay::Ping(_) | ToRelay::Pong(_) => {}
+                ToRelay::Served(served) => panic!("{served:?}, and nothing was to be served"),
             }
         }
     }
@@ -213,9 +214,12 @@ impl World {
             nonce: Hex([script.byte().unwrap_or_default(); 16]),
             notified: script.one_in(4).then(|| self.some_notification(script)),
             register_again_s: script.number(16).unwrap_or_default() as u32,
+            return_window_ms: 0,
+            separated: None,
             persistent_connection: (!script.one_in(8)).then(|| Verdict {
                 granted: !script.one_in(8),
                 wait_ms: script.number(10).unwrap_or_default() as u32,
+                valid_ms: 0,
                 reason: None,
             }),
         };

@@ -4,6 +4,7 @@ mod answers;
 mod identity;
 mod line;
 mod mailbox;
+mod relays;
 mod stop;
 
 use alloc::string::{String, ToString};
@@ -96,9 +97,12 @@ fn answer(first: bool, granted: bool) -> Answer {
         nonce: Hex([1; 16]),
         register_again_s: 21_600,
         notified: Some(NotificationId::new(Incarnation(3), 0)),
+        return_window_ms: 0,
+        separated: None,
         persistent_connection: Some(Verdict {
             granted,
             wait_ms: 0,
+            valid_ms: 0,
             reason: None,
         }),
     }

@@ -262,6 +262,7 @@ impl World {
                 ToClient::Taken(taken) => assert!(peer.replied.contains(&taken.notification)),
                 ToClient::Bye(_) => line.over = true,
                 ToClient::Ping(_) | ToClient::Pong(_) => {}
+                ToClient::Serve(serve) => panic!("{serve:?}, and nothing goes by peers"),
             }
             let next = line.deframer.next(&mut rest, u32::MAX, &mut line.pool);
             read = next.map(|frame| frame.map(|frame| (frame.kind, frame.body.to_vec())));

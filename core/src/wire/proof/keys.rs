@@ -75,4 +75,24 @@ impl ClientSecret {
             ],
         ))
     }
+
+    /// The proof, under the secret of an identity that two machines have, that
+    /// the one which registers with this number is `separated` from now on.
+    /// Compare two of them by [`same_secret`](super::same_secret).
+    pub fn separation(
+        &self,
+        client: ClientId,
+        separated: ClientId,
+        registration: u64,
+    ) -> [u8; SECRET_BYTES] {
+        hmac(
+            &self.0,
+            &[
+                b"tautline 1 separation",
+                &client.0,
+                &separated.0,
+                &registration.to_be_bytes(),
+            ],
+        )
+    }
 }

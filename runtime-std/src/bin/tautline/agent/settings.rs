@@ -195,7 +195,7 @@ mod tests {
         let origin = settings.origin().unwrap();
         assert_eq!(origin.to_string(), "https://relay.example:52311");
         let client = settings.of_client(&origin, "web-1");
-        assert_eq!(client.relay.authority(), "relay.example:52311");
+        assert_eq!(client.relays[0].authority(), "relay.example:52311");
         assert_eq!(client.poll_interval, Duration::from_secs(900));
     }
 
