@@ -8,3 +8,4 @@ mod handler;
 mod identity;
 mod process;
 mod relay;
+mod relays;

@@ -7,14 +7,21 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// An agent of the relay, with its data below `data`. It states no datagrams
+/// An agent of the relay, with its data below `data`. It takes no datagrams
 /// unless it is told to.
 pub(crate) fn agent(relay: &str, data: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_tautline"));
-    command.args(["agent", "--relay", relay, "--data-dir"]);
-    command.arg(data).env_clear().stdin(Stdio::null());
+    let mut command = tautline("agent", data);
+    command.args(["--relay", relay]).stdin(Stdio::null());
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default());
     command.env("TAUTLINE_CLIENT_UDP_PORT", "off");
+    command
+}
+
+/// A subcommand, with nothing of this test's environment.
+pub(crate) fn tautline(subcommand: &str, data: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tautline"));
+    command.args([subcommand, "--data-dir"]).arg(data);
+    command.env_clear();
     command
 }
 

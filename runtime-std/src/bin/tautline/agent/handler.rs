@@ -6,7 +6,6 @@ mod run;
 
 use std::collections::VecDeque;
 use std::io;
-use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -105,6 +104,7 @@ impl Handler {
         let Some(program) = found else {
             return Ok(None);
         };
+        tracing::info!(program = %program.path.display(), "notifications have a handler");
         let shared = Shared {
             program,
             bounds: Bounds {
@@ -132,10 +132,6 @@ impl Handler {
                 .push((signal, thread.spawn(move || worker.work())?));
         }
         Ok(Some(handler))
-    }
-
-    pub(super) fn program(&self) -> &Path {
-        &self.shared.program.path
     }
 
     /// Has a notification handled; it does not wait.
