@@ -71,7 +71,8 @@ fn run_and_kill(round: usize, relay: &Relay, data: &Path, seen: &mut Seen) {
     let draft = || draft().map(|file| (file.ino(), file.ctime(), file.ctime_nsec()));
     let earlier = draft();
     let mut running = Agent::start(&mut agent(&relay.address, data), data);
-    if round % 5 == 4 {
+    let moment = round % 5;
+    if moment == 4 {
         // While the number is being written, if it can be caught.
         while draft().is_none_or(|new| Some(new) == earlier) {
             assert!(!running.has_ended(), "{}", log(data));
@@ -84,17 +85,17 @@ fn run_and_kill(round: usize, relay: &Relay, data: &Path, seen: &mut Seen) {
     }
     let asked = relay.next();
     let answer = seen.registration(&asked);
-    if round % 5 == 0 {
+    if moment == 0 {
         return running.kill();
     }
     asked.answer("200 OK", &answer);
-    if round % 5 == 1 {
+    if moment == 1 {
         // While the identity is being written, perhaps.
         return running.kill();
     }
     let asked = relay.next();
     seen.inbox(&asked);
-    if round % 5 == 2 {
+    if moment == 2 {
         return running.kill();
     }
     asked.answer("200 OK", r#"{"incarnation":1,"notifications":[]}"#);

@@ -149,34 +149,20 @@ pub(super) fn run(
             };
         }
     };
-    let output = Kept::default();
-    let errors = Kept::default();
-    let pumps = pump(&mut child, payload, bounds, &output, &errors, signal);
-    let (pumps, failure) = match pumps {
-        Ok(pumps) => (pumps, None),
-        Err(error) => (Vec::new(), Some(Ending::Failed(error))),
-    };
+    let (output, errors) = (Kept::default(), Kept::default());
     let mut open = 2;
-    let ending = failure
-        .or_else(|| {
-            wait(
-                &mut child,
-                bounds.time_limit,
-                &mut open,
-                signals,
-                is_stopping,
-            )
-        })
-        .unwrap_or_else(|| Ending::TimeLimit(bounds.time_limit));
+    let (ending, pumps) = match pump(&mut child, payload, bounds, &output, &errors, signal) {
+        Ok(pumps) => {
+            let limit = bounds.time_limit;
+            let ending = wait(&mut child, limit, &mut open, signals, is_stopping);
+            (ending.unwrap_or(Ending::TimeLimit(limit)), pumps)
+        }
+        Err(error) => (Ending::Failed(error), Vec::new()),
+    };
     if !matches!(ending, Ending::Exited(_)) {
         end(&mut child);
-        let deadline = Instant::now() + GRACE;
-        while open > 0 && !pumps.is_empty() {
-            match signals.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok(Signal::Closed) => open -= 1,
-                Ok(Signal::Stop) => {}
-                Err(_) => break,
-            }
+        if !pumps.is_empty() {
+            hear_out(open, signals);
         }
     }
     let last_words = std::mem::take(&mut errors.lock().bytes);
@@ -188,6 +174,18 @@ pub(super) fn run(
         last_words: String::from_utf8_lossy(&last_words).trim().to_owned(),
     };
     Ended { outcome, pumps }
+}
+
+/// Waits until what was written before the end has come through.
+fn hear_out(mut open: u32, signals: &Receiver<Signal>) {
+    let deadline = Instant::now() + GRACE;
+    while open > 0 {
+        match signals.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(Signal::Closed) => open -= 1,
+            Ok(Signal::Stop) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// Waits until the program has ended and its output is closed; `None` at the
@@ -327,5 +325,5 @@ fn read_all(mut from: impl Read, mut keep: impl FnMut(&[u8])) {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;
