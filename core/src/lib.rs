@@ -146,7 +146,7 @@
 //! |---|---|
 //! | 4, endpoints | [`relay`], [`client`] |
 //! | 3, machines | [`registration`], [`pcc`], [`notify`] |
-//! | 2, the wire | [`wire`], [`http`], [`backoff`] |
+//! | 2, the wire | [`wire`], [`http`], [`backoff`], [`rate`] |
 //! | 1 | [`time`], [`id`], [`random`], [`tally`], [`input`], [`output`], [`machine`], [`collections`] |
 //!
 //! Each machine of floor 3 is public and useful alone; its shape is
@@ -170,6 +170,7 @@ pub mod notify;
 pub mod output;
 pub mod pcc;
 pub mod random;
+pub mod rate;
 pub mod registration;
 pub mod relay;
 pub mod tally;

@@ -21,7 +21,7 @@ pub const FLOORS: [&[&str]; 4] = [
         "output",
         "machine",
     ],
-    &["wire", "http", "backoff"],
+    &["wire", "http", "backoff", "rate"],
     &[
         "registration",
         "pcc",

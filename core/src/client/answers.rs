@@ -6,8 +6,8 @@ use core::time::Duration;
 use super::asking::Question;
 use super::event::{Event, Failure};
 use super::{Client, Conn, Stage};
-use crate::notify::Received;
 use crate::notify::body::{Inbox, decode_payload};
+use crate::notify::{Order, Received};
 use crate::wire::message::Notification;
 use crate::{Incarnation, Key, NotificationId};
 
@@ -34,6 +34,7 @@ impl Client {
         let relay = *relay;
         match question {
             Question::Register => self.registered(relay, status, &body),
+            Question::Test(_) => self.tested(status),
             Question::Reply(_, id) => self.replied(id, status),
             Question::Inbox => self.inboxed(status, &body),
         }
@@ -76,9 +77,23 @@ impl Client {
         match question {
             // It goes with the next registration, connection or poll.
             Question::Reply(..) => self.mailbox.handle_way_lost(),
+            // Tests are repeated, and without a proof there is the connection.
+            Question::Test(_) => {}
             _ => self.asking.inbox = self.asking.behind,
         }
         self.rest();
+    }
+
+    /// The relay knows that datagrams arrive, or does not.
+    fn tested(&mut self, status: u16) {
+        if matches!(status, 200..300) {
+            // What it said on a connection that ends now may have been lost.
+            self.asking.inbox |= self.is_connected();
+            self.pcc.handle_reached();
+        } else {
+            let why = Failure::Status(status);
+            self.events.push_back(Event::Failed { what: "test", why });
+        }
     }
 
     fn replied(&mut self, id: NotificationId, status: u16) {
@@ -129,7 +144,7 @@ impl Client {
                 reply_window_ms: item.reply_window_ms,
                 payload: &payload,
             };
-            if !self.notified(&message) {
+            if !self.notified(&message, Order::InOrder) {
                 has_room = false;
                 break;
             }
@@ -141,9 +156,9 @@ impl Client {
     }
 
     /// A notification arrived; returns whether it found room.
-    pub(super) fn notified(&mut self, message: &Notification<'_>) -> bool {
+    pub(super) fn notified(&mut self, message: &Notification<'_>, order: Order) -> bool {
         self.heard_at = self.now;
-        match self.mailbox.handle_notification(self.now, message) {
+        match self.mailbox.handle_notification(self.now, message, order) {
             Received::New(notification) => {
                 let id = message.id;
                 self.events
@@ -159,7 +174,7 @@ impl Client {
                 true
             }
             Received::Known => true,
-            Received::Full => false,
+            Received::Full | Received::OutOfOrder => false,
         }
     }
 

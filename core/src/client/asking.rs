@@ -17,6 +17,8 @@ use crate::{Close, Instant, Key, NotificationId};
 pub(super) struct Asking {
     pub(super) register: bool,
     pub(super) inbox: bool,
+    /// The nonce of a test that came by datagram.
+    pub(super) test: Option<u64>,
     /// A notification of the persistent connection found no room. Until the
     /// inbox was read to its end, the ones behind it are left to that too, so
     /// that none is passed over.
@@ -29,6 +31,7 @@ pub(super) struct Asking {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
     Register,
+    Test(u64),
     Reply(Handle, NotificationId),
     Inbox,
 }
@@ -37,6 +40,7 @@ impl Question {
     pub(super) const fn text(self) -> &'static str {
         match self {
             Self::Register => "registration",
+            Self::Test(_) => "test",
             Self::Reply(..) => "reply",
             Self::Inbox => "inbox",
         }
@@ -57,8 +61,15 @@ impl Client {
             return self.keeper.is_saved().then_some(Question::Register);
         }
         self.session.as_ref()?;
+        // An identity that is not on disk yet is none.
+        if self.admitted.is_some() {
+            return None;
+        }
         if self.asking.resting_until.is_some() {
             return None;
+        }
+        if let Some(nonce) = self.asking.test {
+            return Some(Question::Test(nonce));
         }
         if let Some((handle, reply)) = self.mailbox.next_reply()
             && !self.is_for_line(reply)
@@ -81,7 +92,9 @@ impl Client {
     /// that it was agreed with.
     pub(super) fn relay_of(&self, question: Question) -> usize {
         match (question, &self.session) {
-            (Question::Reply(..) | Question::Inbox, Some(session)) => session.relay,
+            (Question::Test(_) | Question::Reply(..) | Question::Inbox, Some(session)) => {
+                session.relay
+            }
             _ => self.selector.relay(),
         }
     }
@@ -96,6 +109,7 @@ impl Client {
                 self.asking.current = Some(question);
                 let asked = match question {
                     Question::Register => self.ask_register(control),
+                    Question::Test(nonce) => self.ask_test(control, nonce),
                     Question::Reply(handle, id) => self.ask_reply(control, handle, id),
                     Question::Inbox => self.ask_inbox(control),
                 };
@@ -106,6 +120,14 @@ impl Client {
             }
             None => self.end(control, Close::Finish),
         }
+    }
+
+    /// Proves that a datagram of the relay arrived.
+    fn ask_test(&mut self, control: Key, nonce: u64) -> bool {
+        self.asking.test = None;
+        let target = alloc::format!("/v1/tests/{nonce:016x}");
+        let authorization = self.prove("POST", &target, &[]);
+        self.send(control, "POST", &target, authorization, None, &[], None)
     }
 
     fn ask_reply(&mut self, control: Key, handle: Handle, id: NotificationId) -> bool {
@@ -159,7 +181,6 @@ impl Client {
     }
 
     fn prove(&mut self, method: &str, target: &str, body: &[u8]) -> Option<String> {
-        let (id, _) = self.keeper.identity()?;
         let session = self.session.as_mut()?;
         session.counter += 1;
         let covered = proof::Request {
@@ -167,7 +188,11 @@ impl Client {
             target,
             body: BodyDigest::of(body),
         };
-        Some(covered.prove(&session.key, id, session.counter).to_string())
+        Some(
+            covered
+                .prove(&session.key, session.client, session.counter)
+                .to_string(),
+        )
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one request")]

@@ -20,6 +20,7 @@ use crate::{
 pub(super) enum Step {
     Written(ConnId, usize),
     Connect(ConnId),
+    Datagram(SocketAddr, usize),
     Output(Output<'static, Event>),
 }
 
@@ -68,10 +69,8 @@ impl Endpoint for Client {
                 let kept = self.keeper.handle_failed(ticket, why);
                 self.handle_kept(kept);
             }
-            Input::WallClock(_)
-            | Input::Introduced { .. }
-            | Input::Hashed { .. }
-            | Input::Datagram { .. } => {}
+            Input::Datagram { bytes, .. } => self.handle_datagram(bytes),
+            Input::WallClock(_) | Input::Introduced { .. } | Input::Hashed { .. } => {}
         }
         0
     }
@@ -97,6 +96,12 @@ impl Endpoint for Client {
                 Some(Step::Written(conn, len)) => {
                     return Output::Write {
                         conn,
+                        bytes: &buf[..len],
+                    };
+                }
+                Some(Step::Datagram(to, len)) => {
+                    return Output::Datagram {
+                        to,
                         bytes: &buf[..len],
                     };
                 }
@@ -129,6 +134,10 @@ impl Client {
         self.registrar.handle_timeout(now);
         self.pcc.handle_timeout(now);
         self.mailbox.handle_timeout(now);
+        self.check_gap();
+        if self.serve_at.is_some_and(|at| at <= now) {
+            self.serve_at = None;
+        }
         if self.asking.resting_until.is_some_and(|at| at <= now) {
             self.asking.resting_until = None;
         }
@@ -351,6 +360,8 @@ impl Client {
             (self.pcc.poll_timeout(), "persistent connection"),
             (self.mailbox.poll_timeout(), "notification"),
             (self.poll_at(), "inbox"),
+            (self.inbound.poll_timeout(), "datagrams"),
+            (self.serve_at, "serving"),
             (self.asking.resting_until, "rest"),
             (conns.min(), "connection"),
         ]

@@ -4,7 +4,9 @@ use core::time::Duration;
 
 use super::drive::Step;
 use super::event::{Event, Failure};
+use super::serving::Serving;
 use super::{Client, Conn, Stage};
+use crate::notify::Order;
 use crate::wire::message::{ByeReason, ToClient, VERSION};
 use crate::{Close, ConnId, Key, Output};
 
@@ -91,6 +93,16 @@ impl Client {
         let Stage::Line(line) = &mut conn.stage else {
             return None;
         };
+        if !line.can_take() {
+            // What is left of a frame of datagrams is not sent, nor confirmed.
+            line.drop_serving(&mut self.pool);
+        } else if let Some(step) = self.step_serving(key, buf) {
+            return Some(step);
+        }
+        let conn = self.conns.get_mut(key)?;
+        let Stage::Line(line) = &mut conn.stage else {
+            return None;
+        };
         if !conn.blocked {
             let len = line.write(&mut self.mailbox, buf);
             if len > 0 {
@@ -102,7 +114,7 @@ impl Client {
                 return None;
             }
         }
-        if conn.resume && line.can_take() {
+        if conn.resume && line.can_take() && !line.is_serving() {
             conn.resume = false;
             return Some(Step::Output(Output::Resume { conn: id }));
         }
@@ -144,7 +156,7 @@ impl Client {
             if !line.can_take() {
                 break;
             }
-            if !room {
+            if !room || line.is_serving() {
                 conn.resume = true;
                 return (bytes.len() - rest.len(), some_whole);
             }
@@ -217,7 +229,7 @@ impl Client {
                 }
             }
             ToClient::Notification(notification) => {
-                if self.asking.behind || !self.notified(&notification) {
+                if self.asking.behind || !self.notified(&notification, Order::InOrder) {
                     self.asking.behind = true;
                     self.asking.inbox = true;
                 }
@@ -225,8 +237,11 @@ impl Client {
             ToClient::Taken(taken) => {
                 self.mailbox.handle_taken(taken.notification);
             }
+            ToClient::Serve(serve) => {
+                line.serving = Some(Serving::new(serve, &mut self.pool));
+            }
             ToClient::Ping(ping) => line.owe_pong(ping.nonce),
-            ToClient::Pong(_) | ToClient::Serve(_) => {}
+            ToClient::Pong(_) => {}
             ToClient::Bye(bye) => {
                 let window = Duration::from_millis(bye.retry_after_ms.into());
                 let window = (!window.is_zero()).then_some(window);

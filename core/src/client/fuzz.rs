@@ -35,6 +35,7 @@ const MAILBOX: MailboxLimits = MailboxLimits {
     notifications_max: 3,
     payload_bytes_max: 3_000,
     reply_bytes_max: 3_000,
+    ahead_max: 3,
 };
 /// Outputs without an input between.
 const STEPS_MAX: u32 = 500;
@@ -394,6 +395,9 @@ impl World {
                     !core::mem::replace(&mut self.stopped, true),
                     "stopped twice"
                 );
+            }
+            Event::Separated { from, client } => {
+                assert!(self.disk.has_identity(client) && from != client);
             }
             Event::RelayChanged { relay } => assert_eq!(relay, self.client.relay()),
             Event::Failed { .. }

@@ -10,12 +10,14 @@
 //! come and go in `conns.rs`, what is asked of the relay in `asking.rs` and
 //! what follows from the answers in `answers.rs`, the registration in
 //! `registering.rs`, the persistent connection in `line.rs` (what goes out) and
-//! `frames.rs` (what comes in), the file that holds the identity in
+//! `frames.rs` (what comes in), datagrams in `datagrams.rs`, those that are
+//! passed on to the subnet in `serving.rs`, the file that holds the identity in
 //! `identity.rs`.
 
 mod answers;
 mod asking;
 mod conns;
+mod datagrams;
 mod drive;
 mod event;
 mod frames;
@@ -24,7 +26,9 @@ pub mod fuzz;
 mod identity;
 mod line;
 mod registering;
+mod serving;
 mod settings;
+mod stats;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -34,16 +38,19 @@ use core::time::Duration;
 
 pub use event::{Event, Failure};
 pub use settings::{Limits, RelayAddress, Settings};
+pub use stats::Stats;
 
 use crate::collections::{Pool, Slab};
 use crate::notify::{Handle, Mailbox, ReplyMisuse};
 use crate::pcc::Pcc;
+use crate::rate::Bucket;
 use crate::registration::body::Hex;
 use crate::registration::{Registrar, Selector};
 use crate::wire::message::ByeReason;
 use crate::wire::proof::SessionKey;
 use crate::{ClientId, Close, Incarnation, Instant, Key, NotificationId, Random, http};
 use asking::Asking;
+use datagrams::Inbound;
 use identity::Keeper;
 use line::Line;
 use registering::Admitted;
@@ -51,6 +58,9 @@ use registering::Admitted;
 /// Connections at a time: one to ask on, the persistent one, and those of
 /// both that are on their way out.
 const CONNECTIONS_MAX: u32 = 8;
+
+/// Datagrams are passed on in bursts of a second's, divided by this.
+const SERVE_BURSTS: u32 = 10;
 
 /// The sans-IO client. [The crate's front page](crate) shows how to drive it.
 pub struct Client {
@@ -80,6 +90,11 @@ pub struct Client {
     renewal: Option<Key>,
     /// When a client returns that lost its relay, as the relay said.
     return_window: Option<Duration>,
+    inbound: Inbound,
+    serve_rate: Bucket,
+    /// When the next datagram may be passed on, if one waits.
+    serve_at: Option<Instant>,
+    stats: Stats,
     /// When something was last heard from the relay that could be a
     /// notification.
     heard_at: Instant,
@@ -98,6 +113,7 @@ pub struct Client {
 /// What a registration left behind.
 #[derive(Debug)]
 struct Session {
+    client: ClientId,
     /// Whom it was agreed with, by its place in the list.
     relay: usize,
     key: SessionKey,
@@ -163,6 +179,13 @@ impl Client {
             line: None,
             renewal: None,
             return_window: None,
+            inbound: Inbound::default(),
+            serve_rate: Bucket::new(
+                settings.datagrams_per_second_max,
+                settings.datagrams_per_second_max.div_ceil(SERVE_BURSTS),
+            ),
+            serve_at: None,
+            stats: Stats::default(),
             heard_at: Instant::ORIGIN,
             events: VecDeque::with_capacity(limits.events_max),
             pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
@@ -262,11 +285,18 @@ impl Client {
         self.numbering = false;
         self.admitted = None;
         self.session = None;
+        self.serve_at = None;
+        self.inbound = Inbound::default();
         self.leave_line(ByeReason::ShuttingDown);
         if let Some(control) = self.control {
             self.end(control, Close::Abort);
         }
         self.stopped_if_last();
+    }
+
+    /// What the client counted since its start.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// Inputs whose time lay before an earlier one's.

@@ -1,14 +1,17 @@
 //! The registration: what is stated, and what the answer brings.
 
+use alloc::borrow::Cow;
 use alloc::string::ToString as _;
 use core::time::Duration;
+
+use serde::Deserialize;
 
 use super::asking::Question;
 use super::event::{Event, Failure};
 use super::{Client, Session};
 use crate::registration::body::{Answer, PROTOCOL, Request, Verdict};
 use crate::wire::message::ByeReason;
-use crate::wire::proof::{self, BodyDigest, ClientSecret};
+use crate::wire::proof::{self, BodyDigest, ClientSecret, same_secret};
 use crate::{ClientId, Key, Machine as _, NotificationId};
 
 /// A number that was used before means that the file of the identity is older
@@ -17,7 +20,8 @@ const REPLAYED_SKIP: u64 = 1 << 16;
 
 /// A registration that the relay admitted, and that waits for the disk.
 pub(super) struct Admitted {
-    client: ClientId,
+    /// The identity that another machine has too, if this is a new one.
+    separated_from: Option<ClientId>,
     session: Session,
     period: Duration,
     grant: Option<Grant>,
@@ -47,6 +51,19 @@ impl Grant {
 /// A span that a relay stated in milliseconds; 0 is none.
 fn stated_ms(ms: u32) -> Option<Duration> {
     (ms != 0).then(|| Duration::from_millis(ms.into()))
+}
+
+/// The body of an answer that is a refusal (RFC 9457).
+#[derive(Deserialize)]
+struct Problem<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Cow<'a, str>,
+}
+
+/// Whether the refusal says that another machine has the same identity.
+fn is_cloned(body: &[u8]) -> bool {
+    serde_json::from_slice::<Problem<'_>>(body)
+        .is_ok_and(|problem| problem.kind == "urn:tautline:problem:cloned")
 }
 
 impl Client {
@@ -94,25 +111,27 @@ impl Client {
         self.asking.register = false;
         let answer = serde_json::from_slice::<Answer>(body).ok();
         let Some(answer) = answer.filter(|answer| status == 200 && self.is_for_us(answer)) else {
-            let why = if status == 200 {
-                Failure::Answer
-            } else {
-                Failure::Status(status)
+            let why = match status {
+                200 => Failure::Answer,
+                409 if is_cloned(body) => Failure::Cloned,
+                _ => Failure::Status(status),
             };
-            if status == 409 {
+            if why == Failure::Status(409) {
                 self.keeper.take_number(REPLAYED_SKIP);
             }
             return self.registration_failed(relay, why);
         };
         let incarnation = answer.incarnation();
-        let secret = match (answer.secret, self.keeper.identity()) {
-            (Some(secret), None) => {
+        let known = self.keeper.identity();
+        let separated_from = known.map(|(id, _)| id).filter(|id| *id != answer.client);
+        let secret = match (answer.secret, known) {
+            (_, Some((id, secret))) if id == answer.client => secret.clone(),
+            (Some(secret), _) => {
                 let secret = ClientSecret(secret.0);
                 self.keeper.take_identity(answer.client, secret.clone());
                 secret
             }
-            (_, Some((_, secret))) => secret.clone(),
-            (None, None) => return,
+            (None, _) => return,
         };
         let session = proof::Session {
             client: answer.client,
@@ -121,8 +140,9 @@ impl Client {
             nonce: answer.nonce.0,
         };
         self.admitted = Some(Admitted {
-            client: answer.client,
+            separated_from,
             session: Session {
+                client: answer.client,
                 relay,
                 key: secret.session_key(&session),
                 incarnation,
@@ -149,17 +169,19 @@ impl Client {
     /// The registration stands, and the identity is on disk.
     pub(super) fn settle(&mut self, admitted: Admitted) {
         let Admitted {
-            client,
+            separated_from,
             session,
             period,
             grant,
             return_window,
             notified,
         } = admitted;
-        let incarnation = session.incarnation;
-        self.leave_other_relay(session.relay);
+        let (client, incarnation) = (session.client, session.incarnation);
+        self.leave_other(&session);
         self.selector.handle_worked(self.now, session.relay);
         self.mailbox.handle_incarnation(incarnation, notified);
+        self.inbound
+            .begin(self.session.take().map(|session| session.key));
         self.session = Some(session);
         self.stale = false;
         self.return_window = return_window;
@@ -172,6 +194,9 @@ impl Client {
         self.asking.resting_until = None;
         // Without a connection, what was said meanwhile is in the inbox.
         self.asking.inbox = grant.is_none();
+        if let Some(from) = separated_from {
+            self.events.push_back(Event::Separated { from, client });
+        }
         let granted = grant.is_some();
         self.events.push_back(Event::Registered {
             client,
@@ -180,23 +205,31 @@ impl Client {
         });
     }
 
-    /// The client is registered with this relay: what leads to another one is
-    /// given up.
-    fn leave_other_relay(&mut self, relay: usize) {
+    /// What belongs to another relay or another identity than the new session
+    /// is given up.
+    fn leave_other(&mut self, new: &Session) {
         let session = self.session.as_ref();
-        if session.is_some_and(|session| session.relay != relay) {
+        if session.is_some_and(|old| (old.relay, old.client) != (new.relay, new.client)) {
             self.leave_line(ByeReason::Replaced);
             self.pcc.handle_denied();
             // The connection is left already.
             while self.pcc.poll().is_some() {}
+            self.session = None;
         }
     }
 
-    /// Whether the answer is one to this client's registration.
+    /// Whether the answer is one to this client's registration. Another
+    /// identity than its own it takes only with the proof that the relay knows
+    /// the secret of its own.
     fn is_for_us(&self, answer: &Answer) -> bool {
-        match self.keeper.identity() {
-            Some((id, _)) => answer.client == id,
-            None => answer.secret.is_some(),
+        let Some((id, secret)) = self.keeper.identity() else {
+            return answer.secret.is_some();
+        };
+        if answer.client == id {
+            return true;
         }
+        let right = secret.separation(id, answer.client, self.keeper.registration());
+        let proof = answer.separated.filter(|_| answer.secret.is_some());
+        proof.is_some_and(|proof| same_secret(&proof.0, &right))
     }
 }

@@ -57,6 +57,9 @@ pub struct Settings {
     pub pcc: PccSettings,
     /// When it asks its inbox although it heard nothing; zero is never.
     pub poll_interval: Duration,
+    /// Datagrams that the client passes on to others of its subnet in a second;
+    /// 0 is no bound.
+    pub datagrams_per_second_max: u32,
     /// How long the opening of a connection may take.
     pub connect_timeout: Duration,
     /// How long the relay may not take what is written to the persistent
@@ -81,6 +84,7 @@ impl Settings {
             selector: SelectorSettings::default(),
             pcc: PccSettings::default(),
             poll_interval: Duration::from_secs(900),
+            datagrams_per_second_max: 1_000,
             connect_timeout: Duration::from_secs(10),
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),

@@ -17,9 +17,10 @@ pub mod fuzz;
 mod mailbox;
 mod notifier;
 mod replies;
+mod seen;
 mod terms;
 
-pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Received, ReplyMisuse};
+pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};
 pub use notifier::{Notifier, NotifierEffect, Status, Target};
 pub use replies::{Reply, ReplyRefusal};
 pub use terms::{NotifierLimits, NotifyError, NotifyOptions};
