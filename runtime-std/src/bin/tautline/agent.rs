@@ -13,7 +13,8 @@ mod watch;
 use std::io;
 use std::path::PathBuf;
 
-use tautline_core::client::{Client, Limits, Settings as ClientSettings};
+use tautline_core::Tally;
+use tautline_core::client::{Client, Limits, Settings as ClientSettings, Stats};
 use tautline_std::clock::Clock;
 use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
 use tautline_std::files::{Files, FilesLimits};
@@ -104,6 +105,7 @@ fn drive(
         let flow = events.handle(client, now, event);
         flow.map_break(|result| outcome = result)
     });
+    tell_datagrams(driver.endpoint().stats());
     // Frees those who have a reply to tell, so that the handler can end.
     drop(driver);
     drop(events);
@@ -132,6 +134,24 @@ fn state_addresses(settings: &AgentSettings, of_client: &mut ClientSettings) -> 
     let found = addresses.news(interfaces::of_machine());
     of_client.interfaces = found.unwrap_or_default();
     Some(addresses)
+}
+
+/// What became of the datagrams, if there were any.
+fn tell_datagrams(stats: &Stats) {
+    let (dropped, refused) = (&stats.datagrams_dropped, &stats.serves_refused);
+    let (taken, served) = (stats.datagrams, stats.served);
+    if taken + served + dropped.total() + refused.total() > 0 {
+        let (dropped, refused) = (by_reason(dropped), by_reason(refused));
+        tracing::info!(taken, dropped, served, refused, "datagrams since the start");
+    }
+}
+
+fn by_reason(tally: &Tally) -> String {
+    let counts: Vec<_> = tally
+        .iter()
+        .map(|(why, count)| format!("{why} {count}"))
+        .collect();
+    counts.join(", ")
 }
 
 fn listed(relays: &[Origin]) -> String {

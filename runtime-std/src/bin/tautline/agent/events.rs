@@ -34,6 +34,13 @@ impl Events<'_> {
             } => tracing::info!(%client, granted, "registered"),
             Event::Failed { what, why } => {
                 tracing::warn!(what, %why, "failed; it is tried again");
+                if why == EventFailure::Cloned {
+                    tracing::error!(
+                        "another machine has this agent's identity; stop this agent and remove {} to \
+                     have it registered as a new client, or speak TLS with the relay",
+                        self.identity_file.display()
+                    );
+                }
                 if is_stranger(what, why) {
                     tracing::error!(
                         "the relay does not accept this agent's identity: it belongs to another \
@@ -43,6 +50,10 @@ impl Events<'_> {
                     );
                 }
             }
+            Event::Separated { from, client } => tracing::warn!(
+                %from, %client,
+                "another machine has this agent's identity; this one has a new one from now on"
+            ),
             Event::RelayChanged { relay } => match self.relays.get(relay) {
                 Some(relay) => tracing::info!(%relay, "another relay is used from now on"),
                 None => tracing::warn!(relay, "an unknown relay is used from now on"),

@@ -45,6 +45,9 @@ pub(super) struct OwnSettings {
     pub(super) addresses_interval_s: u32,
     /// Whether to ask for a persistent connection.
     pub(super) persistent_connection: bool,
+    /// Datagrams that are passed on to others of the subnet in a second; 0 is
+    /// no bound.
+    pub(super) datagrams_per_second_max: u32,
     /// When the inbox is asked although nothing was heard; 0 is never.
     pub(super) poll_interval_s: u64,
 }
@@ -57,6 +60,7 @@ impl Default for OwnSettings {
             interfaces: None,
             addresses_interval_s: 60,
             persistent_connection: true,
+            datagrams_per_second_max: 1_000,
             poll_interval_s: 900,
         }
     }
@@ -94,6 +98,7 @@ impl AgentSettings {
         let stated = self.client.interfaces.iter().flatten();
         settings.interfaces = stated.map(|written| written.0).collect();
         settings.persistent_connection = self.client.persistent_connection;
+        settings.datagrams_per_second_max = self.client.datagrams_per_second_max;
         settings.poll_interval = Duration::from_secs(self.client.poll_interval_s);
         settings
     }
