@@ -66,7 +66,7 @@ fn drive(
     let machine = Machine::here(settings.client.hostname.as_deref());
     let mut of_client = settings.of_client(relays, &machine.hostname);
     // Taken before the relay is told of it.
-    let datagrams = Datagrams::open(settings.client.udp_port)?;
+    let datagrams = Datagrams::open(settings.client.udp_port.beside(relays))?;
     of_client.udp_port = datagrams.port;
     let addresses = state_addresses(settings, &mut of_client);
     let limits = DriverLimits {

@@ -26,7 +26,8 @@ pub(crate) struct Flags {
     #[arg(long)]
     secrets_over_plaintext: bool,
     /// Where datagrams are taken: this port or none other, 0 for any that is
-    /// free, or off [default: 52311, or a free one if it is taken]
+    /// free, or off [default: 52311, or a free one if it is taken or a relay on
+    /// this machine has it]
     #[arg(long, value_name = "PORT|off")]
     udp_port: Option<String>,
     /// Where the agent keeps its identity, in a folder of its own
@@ -46,8 +47,8 @@ pub(crate) struct Flags {
     log_format: Option<String>,
     /// The program that answers what the agent itself does not: it gets the
     /// payload on standard input, and its output is the reply. All that
-    /// follows is the program's, so name it last
-    #[arg(long, value_name = "PROGRAM [ARGUMENT]...", num_args = 1.., allow_hyphen_values = true)]
+    /// follows are the program's arguments, so name it last
+    #[arg(long, value_name = "PROGRAM", num_args = 1.., allow_hyphen_values = true)]
     handler: Vec<String>,
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use socket2::{Domain, Protocol, Socket, Type};
-use tautline_std::origin;
+use tautline_std::origin::{self, Origin};
 
 use crate::Failure;
 
@@ -26,6 +26,18 @@ pub(super) enum UdpPort {
     Free,
     /// None.
     Off,
+}
+
+impl UdpPort {
+    /// Leaves the usual port to a relay on this machine that has it, or will
+    /// have it when it starts later.
+    pub(super) fn beside(self, relays: &[Origin]) -> Self {
+        let is_here = |relay: &Origin| relay.is_loopback() && relay.port == origin::PORT;
+        match self {
+            Self::Usual if relays.iter().any(is_here) => Self::Free,
+            port => port,
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for UdpPort {
@@ -198,6 +210,16 @@ mod tests {
         assert_ne!(second.port, 0);
         assert_ne!(second.port, origin::PORT);
         assert_ne!(second.port, first.port);
+    }
+
+    #[test]
+    fn a_relay_on_this_machine_keeps_its_port() {
+        let beside = |port: UdpPort, relay: &str| port.beside(&[relay.parse().unwrap()]);
+        assert_eq!(beside(UdpPort::Usual, "127.0.0.1"), UdpPort::Free);
+        assert_eq!(beside(UdpPort::Usual, "localhost:80"), UdpPort::Usual);
+        assert_eq!(beside(UdpPort::Usual, "relay.example"), UdpPort::Usual);
+        let exactly = UdpPort::Exactly(origin::PORT);
+        assert_eq!(beside(exactly, "127.0.0.1"), exactly);
     }
 
     #[test]
