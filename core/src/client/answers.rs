@@ -58,14 +58,18 @@ impl Client {
 
     /// The question could not be brought to an answer by the relay.
     pub(super) fn question_failed(&mut self, relay: Option<usize>, why: Failure) {
-        let current = self.asking.current.take();
-        let Some(question) = current.or_else(|| self.next_question()) else {
+        let Some(relay) = relay else {
             return;
         };
-        // What waits may be for another relay than the one that failed.
-        let Some(relay) = relay.filter(|relay| *relay == self.relay_of(question)) else {
+        // What only waits may be for another relay than the one that failed.
+        let waits = || {
+            self.next_question()
+                .filter(|it| self.relay_of(*it) == relay)
+        };
+        let Some(question) = self.asking.current.or_else(waits) else {
             return;
         };
+        self.asking.current = None;
         if question == Question::Register {
             return self.registration_failed(relay, why);
         }
