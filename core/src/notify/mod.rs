@@ -23,4 +23,4 @@ mod terms;
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};
 pub use notifier::{Notifier, NotifierEffect, Status, Target};
 pub use replies::{Reply, ReplyRefusal};
-pub use terms::{NotifierLimits, NotifyError, NotifyOptions};
+pub use terms::{LIFETIME_MAX, LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};

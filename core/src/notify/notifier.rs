@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
-use super::terms::{NotifierLimits, NotifyError, NotifyOptions};
+use super::terms::{LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};
 use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
 use crate::wire::frame;
 use crate::wire::message::{self, ToClient};
@@ -364,7 +364,7 @@ impl Notifier {
                 bytes_max: limits.payload_bytes_max,
             });
         }
-        if options.lifetime < Duration::from_secs(1) || options.lifetime > limits.lifetime_max {
+        if options.lifetime < LIFETIME_MIN || options.lifetime > limits.lifetime_max {
             return Err(NotifyError::Lifetime {
                 lifetime_max: limits.lifetime_max,
             });

@@ -2,6 +2,13 @@
 
 use core::time::Duration;
 
+/// The shortest lifetime of a notification.
+pub const LIFETIME_MIN: Duration = Duration::from_secs(1);
+
+/// The longest lifetime of a notification, unless
+/// [`NotifierLimits::lifetime_max`] says another.
+pub const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
+
 /// The bounds of a [`Notifier`](super::Notifier).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotifierLimits {
@@ -34,7 +41,7 @@ impl Default for NotifierLimits {
             reply_bytes_max: 65_536,
             payloads_bytes_max: 50_000_000,
             replies_bytes_max: 50_000_000,
-            lifetime_max: Duration::from_secs(86_400),
+            lifetime_max: LIFETIME_MAX,
         }
     }
 }
@@ -43,7 +50,7 @@ impl Default for NotifierLimits {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotifyOptions {
     /// How long it lives: so long it is sent to clients that come, and replies
-    /// are kept. 60 minutes unless said otherwise.
+    /// are kept. 60 minutes unless said otherwise, from [`LIFETIME_MIN`].
     pub lifetime: Duration,
     /// The span over which the clients spread their replies.
     pub reply_window: Duration,
@@ -71,8 +78,8 @@ pub enum NotifyError {
         /// How long it may be.
         bytes_max: usize,
     },
-    /// The lifetime is zero or longer than allowed.
-    #[error("the lifetime is not between 1 s and {} s", lifetime_max.as_secs())]
+    /// The lifetime is shorter than [`LIFETIME_MIN`] or longer than allowed.
+    #[error("the lifetime is not between {} s and {} s", LIFETIME_MIN.as_secs(), lifetime_max.as_secs())]
     Lifetime {
         /// How long it may be.
         lifetime_max: Duration,

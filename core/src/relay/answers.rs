@@ -38,8 +38,8 @@ impl Relay {
         match answer {
             Answer::Json(body) => self.respond_by(conn, 200, &[JSON], body),
             Answer::Nothing => self.respond_by(conn, 204, &[], &[]),
-            Answer::Problem(status, kind, detail) => {
-                let body = problem(*status, kind, detail);
+            Answer::Problem(status, name, detail) => {
+                let body = problem(*status, name, detail);
                 let headers: &[_] = match status {
                     401 => &[PROBLEM, ("WWW-Authenticate", "Tautline")],
                     // RFC 9110 section 15.5.22
@@ -88,14 +88,9 @@ pub(super) fn json(value: &impl serde::Serialize) -> Answer {
     )
 }
 
-fn problem(status: u16, kind: &str, detail: &str) -> Vec<u8> {
-    let kind = alloc::format!("urn:tautline:problem:{kind}");
+fn problem(status: u16, name: &str, detail: &str) -> Vec<u8> {
     let mut body = Vec::new();
-    Problem {
-        kind: Some(&kind),
-        ..Problem::new(status).detail(detail)
-    }
-    .encode(&mut body);
+    Problem::new(status, name).detail(detail).encode(&mut body);
     body
 }
 

@@ -92,6 +92,7 @@ fn other_paths_and_methods_are_told_as_problems() {
         (missing.status, missing.json()["title"].as_str()),
         (404, Some("Not Found"))
     );
+    assert_eq!(missing.json()["type"], "urn:tautline:problem:no-path");
     assert!(missing.has_header("Content-Type: application/problem+json"));
     for (method, path, allowed) in [
         ("POST", "/v1/clients", "GET, HEAD"),
@@ -101,6 +102,7 @@ fn other_paths_and_methods_are_told_as_problems() {
     ] {
         let answer = daemon.ask(method, path, Some(&daemon.token), "");
         assert_eq!(answer.status, 405, "{method} {path}");
+        assert_eq!(answer.json()["type"], "urn:tautline:problem:method");
         assert!(
             answer.has_header(&format!("Allow: {allowed}")),
             "{}",
@@ -114,27 +116,32 @@ fn notifications_that_cannot_be_are_refused() {
     let (_dir, daemon) = daemon();
     let client = "0".repeat(32);
     let too_long = "a".repeat(65_537);
-    for (body, status) in [
-        ("{}".to_owned(), 400),
-        ("not json".to_owned(), 400),
-        ("{\"target\":{\"all\":true}}".to_owned(), 400),
+    for (body, status, name) in [
+        ("{}".to_owned(), 400, "malformed"),
+        ("not json".to_owned(), 400, "malformed"),
+        ("{\"target\":{\"all\":true}}".to_owned(), 400, "malformed"),
         (
             "{\"target\":{\"all\":true},\"payload\":\"x\",\"lifetime_s\":0}".to_owned(),
             400,
+            "lifetime",
         ),
         (
             format!("{{\"target\":{{\"client\":\"{client}\"}},\"payload\":\"x\"}}"),
             404,
+            "no-client",
         ),
         (
             format!("{{\"target\":{{\"all\":true}},\"payload\":\"{too_long}\"}}"),
             413,
+            "too-long",
         ),
-        ("[".repeat(100_000), 400),
-        (" ".repeat((1 << 20) + 1), 413),
+        ("[".repeat(100_000), 400, "malformed"),
+        (" ".repeat((1 << 20) + 1), 413, "body-too-large"),
     ] {
         let answer = daemon.post("/v1/notifications", &body);
         assert_eq!(answer.status, status, "{}", answer.body);
+        let kind = format!("urn:tautline:problem:{name}");
+        assert_eq!(answer.json()["type"], kind);
         assert!(answer.has_header("Content-Type: application/problem+json"));
     }
     let unknown = daemon.get("/v1/notifications/00000000000000ff");

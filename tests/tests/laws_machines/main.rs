@@ -2,6 +2,7 @@
 
 mod backoff;
 mod deframer;
+mod http;
 mod http_client;
 mod http_server;
 mod mailbox;

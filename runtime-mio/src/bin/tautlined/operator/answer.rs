@@ -35,7 +35,7 @@ impl Answer {
     pub(super) fn json(status: u16, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::new(status, "application/json", body),
-            Err(_) => Self::problem(500, "The answer cannot be encoded."),
+            Err(_) => Self::problem(500, "internal", "The answer cannot be encoded."),
         }
     }
 
@@ -54,20 +54,24 @@ impl Answer {
     }
 
     /// Problem details (RFC 9457).
-    pub(super) fn problem(status: u16, detail: &str) -> Self {
+    pub(super) fn problem(status: u16, name: &str, detail: &str) -> Self {
         let mut body = Vec::new();
-        Problem::new(status).detail(detail).encode(&mut body);
+        Problem::new(status, name).detail(detail).encode(&mut body);
         Self::new(status, problem::CONTENT_TYPE, body)
     }
 
     pub(super) fn wrong_method(allowed: &'static str) -> Self {
-        let mut answer = Self::problem(405, "This path is not asked for with this method.");
+        let mut answer = Self::problem(
+            405,
+            "method",
+            "This path is not asked for with this method.",
+        );
         answer.headers.push(("Allow", allowed));
         answer
     }
 
     pub(super) fn unauthorized(detail: &str) -> Self {
-        let mut answer = Self::problem(401, detail);
+        let mut answer = Self::problem(401, "token", detail);
         let challenge = ("WWW-Authenticate", "Bearer realm=\"tautline\"");
         answer.headers.push(challenge);
         answer

@@ -54,7 +54,7 @@ impl Operator {
                     Ok(()) => return,
                     Err(error) => {
                         tracing::error!(%error, "a request's body could not be read");
-                        Answer::problem(500, "The request's body could not be read.")
+                        Answer::problem(500, "internal", "The request's body could not be read.")
                     }
                 }
             }
@@ -72,10 +72,14 @@ impl Operator {
     /// The answer to a request's head; `None` when the body decides.
     fn judge(&self, now: Instant, relay: &Relay, request: RequestId) -> Option<Answer> {
         let Some(head) = relay.request(request) else {
-            return Some(Answer::problem(500, "The request is gone."));
+            return Some(Answer::problem(500, "internal", "The request is gone."));
         };
         let Some(route) = Route::of(head.path()) else {
-            return Some(Answer::problem(404, "There is nothing at this path."));
+            return Some(Answer::problem(
+                404,
+                "no-path",
+                "There is nothing at this path.",
+            ));
         };
         if !route.methods().contains(&head.method()) {
             return Some(Answer::wrong_method(route.allowed()));
@@ -90,18 +94,22 @@ impl Operator {
             Route::Asset(asset) => Answer::asset(asset),
             Route::Health => Answer::text(200, "alive\n"),
             Route::Ready if relay.is_draining() => {
-                Answer::problem(503, "The relay is shutting down.")
+                Answer::problem(503, "draining", "The relay is shutting down.")
             }
             Route::Ready => Answer::text(200, "ready\n"),
             Route::Metrics => match metrics::encode(&relay.stats(), &self.statistics) {
                 Ok(text) => Answer::metrics(text),
-                Err(_) => Answer::problem(500, "The metrics cannot be encoded."),
+                Err(_) => Answer::problem(500, "internal", "The metrics cannot be encoded."),
             },
             Route::Status => status::show(self, now, relay),
             Route::Clients => clients::list(now, relay, query),
             Route::Notification(id) => match id.parse::<NotificationId>() {
                 Ok(id) => notifications::show(now, relay, id, query),
-                Err(_) => Answer::problem(404, "A notification's id is 16 hexadecimal digits."),
+                Err(_) => Answer::problem(
+                    404,
+                    "no-notification",
+                    "A notification's id is 16 hexadecimal digits.",
+                ),
             },
             Route::Notifications => return None,
         })
@@ -109,11 +117,12 @@ impl Operator {
 
     /// Whether the request may see and do what the operator may.
     fn admit(&self, relay: &Relay, request: RequestId) -> Result<(), Answer> {
-        let gone = || Answer::problem(500, "The request is gone.");
+        let gone = || Answer::problem(500, "internal", "The request is gone.");
         let (peer, secure) = relay.request_peer(request).ok_or_else(gone)?;
         if !secure && !peer.ip().to_canonical().is_loopback() && !self.secrets_over_plaintext {
             return Err(Answer::problem(
                 403,
+                "secret-in-clear",
                 "The operator's token travels over TLS, or on the relay's own machine.",
             ));
         }
@@ -206,7 +215,11 @@ fn number(query: Option<&str>, key: &str) -> Result<Option<usize>, Answer> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match digits.then(|| text.parse().ok()).flatten() {
         Some(number) => Ok(Some(number)),
-        None => Err(Answer::problem(400, &format!("{key} is not a number."))),
+        None => Err(Answer::problem(
+            400,
+            "query",
+            &format!("{key} is not a number."),
+        )),
     }
 }
 

@@ -91,7 +91,11 @@ pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Optio
         Err(answer) => return answer,
     };
     let Some(status) = relay.notification(id) else {
-        return Answer::problem(404, "The notification is unknown or has expired.");
+        return Answer::problem(
+            404,
+            "no-notification",
+            "The notification is unknown or has expired.",
+        );
     };
     let (mut replies, mut bytes, mut next) = (Vec::new(), 0, None);
     for (place, reply) in relay.replies(id).enumerate().skip(after) {
@@ -133,7 +137,7 @@ impl Payload {
 
 fn try_create(now: Instant, relay: &mut Relay, body: &[u8]) -> Result<NotificationId, Answer> {
     let ask: Ask<'_> = serde_json::from_slice(body)
-        .map_err(|error| Answer::problem(400, &format!("The body is no notification: {error}.")))?;
+        .map_err(|error| malformed(&format!("The body is no notification: {error}.")))?;
     let target = target(&ask.target)?;
     let payload = payload(&ask)?;
     let mut options = NotifyOptions::default();
@@ -153,10 +157,9 @@ fn target(target: &AskTarget) -> Result<To, Answer> {
         (Some(client), None) => client
             .parse()
             .map(To::Client)
-            .map_err(|_| Answer::problem(400, "target.client has to be 32 hexadecimal digits.")),
+            .map_err(|_| malformed("target.client has to be 32 hexadecimal digits.")),
         (None, Some(true)) => Ok(To::All),
-        _ => Err(Answer::problem(
-            400,
+        _ => Err(malformed(
             "target has to be {\"client\": \"<id>\"} or {\"all\": true}.",
         )),
     }
@@ -168,22 +171,27 @@ fn payload<'a>(ask: &'a Ask<'_>) -> Result<Cow<'a, [u8]>, Answer> {
         (None, Some(text)) => STANDARD
             .decode(text.as_bytes())
             .map(Cow::Owned)
-            .map_err(|_| Answer::problem(400, "payload_base64 is not base64.")),
-        _ => Err(Answer::problem(
-            400,
+            .map_err(|_| malformed("payload_base64 is not base64.")),
+        _ => Err(malformed(
             "There has to be either a payload (text) or a payload_base64.",
         )),
     }
 }
 
+fn malformed(detail: &str) -> Answer {
+    Answer::problem(400, "malformed", detail)
+}
+
 fn refused(error: &NotifyError) -> Answer {
-    let status = match error {
-        NotifyError::UnknownClient => 404,
-        NotifyError::PayloadTooLong { .. } => 413,
-        NotifyError::Full | NotifyError::BytesFull | NotifyError::ClientFull => 503,
-        _ => 400,
+    let (status, name) = match error {
+        NotifyError::UnknownClient => (404, "no-client"),
+        NotifyError::PayloadTooLong { .. } => (413, "too-long"),
+        NotifyError::Lifetime { .. } => (400, "lifetime"),
+        NotifyError::ReplyWindow => (400, "reply-window"),
+        NotifyError::Full | NotifyError::BytesFull | NotifyError::ClientFull => (503, "full"),
+        _ => (400, "refused"),
     };
-    Answer::problem(status, &format!("Not notified: {error}."))
+    Answer::problem(status, name, &format!("Not notified: {error}."))
 }
 
 #[cfg(test)]

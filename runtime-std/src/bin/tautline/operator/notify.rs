@@ -12,6 +12,7 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tautline_core::ClientId;
+use tautline_core::notify::{LIFETIME_MAX, LIFETIME_MIN};
 
 use super::{Access, Relay};
 use crate::Failure;
@@ -39,10 +40,10 @@ pub(crate) struct Flags {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How long to wait for replies; 0 does not wait
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=LIFETIME_MAX.as_secs()))]
     wait: u64,
     /// How long the notification lives
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(LIFETIME_MIN.as_secs()..=LIFETIME_MAX.as_secs()))]
     lifetime: u64,
     /// Print JSON: one reply a line, then the figures
     #[arg(long)]
@@ -219,6 +220,12 @@ fn shown(json: bool, reply: &Reply) -> String {
 mod tests {
     use super::*;
 
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        flags: Flags,
+    }
+
     fn reply(payload: &str) -> Reply {
         Reply {
             client: "ab".to_owned(),
@@ -243,11 +250,6 @@ mod tests {
 
     #[test]
     fn the_target_comes_before_the_payload() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            flags: Flags,
-        }
         let asked = |words: &[&str]| {
             let line = ["notify"].iter().chain(words);
             let flags = <Line as clap::Parser>::try_parse_from(line).unwrap().flags;
@@ -266,6 +268,23 @@ mod tests {
             &["--all", "a", "--payload", "b"],
         ] {
             assert_eq!(asked(words).unwrap_err().0, 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_what_a_relay_takes() {
+        let parsed = |lifetime: u64| {
+            let lifetime = lifetime.to_string();
+            let line = ["notify", "--all", "--lifetime", &lifetime];
+            <Line as clap::Parser>::try_parse_from(line)
+        };
+        let (min, max) = (LIFETIME_MIN.as_secs(), LIFETIME_MAX.as_secs());
+        for lifetime in [min, max] {
+            assert_eq!(parsed(lifetime).unwrap().flags.lifetime, lifetime);
+        }
+        for lifetime in [min - 1, max + 1] {
+            let told = parsed(lifetime).unwrap_err().to_string();
+            assert!(told.contains(&format!("is not in {min}..={max}")), "{told}");
         }
     }
 
