@@ -1,3 +1,5 @@
+//! Datagrams over both kinds of sockets.
+
 use super::*;
 use std::net::{IpAddr, Ipv6Addr};
 
