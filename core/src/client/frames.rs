@@ -19,8 +19,9 @@ impl Client {
         if let Some(earlier) = earlier {
             self.end(earlier, Close::Abort);
         }
-        let relay = self.session.as_ref().map(|session| session.relay);
-        let opened = self.open(relay.unwrap_or(self.selector.home()));
+        let session = self.session.as_ref();
+        let relay = session.map_or_else(|| self.selector.home(), |session| session.relay);
+        let opened = self.open(relay);
         if opened.is_none() {
             self.pcc.handle_failed(self.now);
         }
