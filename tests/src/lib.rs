@@ -7,7 +7,8 @@
 //! - [`tables`] compares a transition table with the one that is checked in;
 //! - [`tidy`] lints the repository;
 //! - [`binaries`] builds the programs that tests and benchmarks start,
-//!   `program` is one that runs, `lab` a small internet for them.
+//!   `program` is one that runs, `lab` a small internet for them;
+//! - [`fleet`] is what a client sends, for benchmarks that need very many.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
 
@@ -16,6 +17,7 @@
 pub mod binaries;
 pub mod counting;
 pub mod dice;
+pub mod fleet;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod laws;
