@@ -102,6 +102,14 @@ impl Router {
         counter(&self.space, "counter ip router udp_dropped")
     }
 
+    /// Packets that it dropped since they were of no connection that it knows.
+    ///
+    /// # Panics
+    /// When they are not counted.
+    pub fn unknown_dropped(&self) -> u64 {
+        counter(&self.space, "counter ip router unknown_dropped")
+    }
+
     fn set_default_route(&self) {
         self.space
             .links(&format!("route add default via {}\n", self.gateway));

@@ -10,6 +10,7 @@ table ip router {
     set cut { type ipv4_addr; }
     set refused { type ipv4_addr; }
     counter udp_dropped { }
+    counter unknown_dropped { }
     chain translate {
         type nat hook postrouting priority srcnat; policy accept;
         oifname "wan" masquerade
@@ -20,13 +21,13 @@ table ip router {
     }
     chain own {
         type filter hook input priority filter; policy accept;
-        iifname "wan" drop
+        iifname "wan" counter name unknown_dropped drop
     }
     chain pass {
         type filter hook forward priority filter; policy accept;
         ip saddr @cut drop
         ip daddr @cut drop
-        ct state invalid drop
+        ct state invalid counter name unknown_dropped drop
         ip saddr @refused tcp flags syn reject with tcp reset
         iifname "wan" ct state new drop
     }

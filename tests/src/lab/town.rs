@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 use std::fs;
-use std::net::{Ipv4Addr, UdpSocket};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -75,6 +76,23 @@ impl Host {
         let send = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.send_to(bytes, (to, PORT));
         let sent = self.space.inside(send).expect("a datagram");
         assert_eq!(sent, bytes.len());
+    }
+
+    /// Listens where a relay would.
+    ///
+    /// # Panics
+    /// When something else does.
+    pub fn listen(&self) -> TcpListener {
+        let listen = || TcpListener::bind((Ipv4Addr::UNSPECIFIED, PORT));
+        self.space.inside(listen).expect("a port")
+    }
+
+    /// Connects to where a relay would listen.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn connect(&self, to: Ipv4Addr) -> io::Result<TcpStream> {
+        self.space.inside(|| TcpStream::connect((to, PORT)))
     }
 
     fn folder(&self, lab: &Lab) -> PathBuf {
