@@ -43,12 +43,12 @@ fn serve(sequence: u32, dice: &mut Dice) -> Vec<u8> {
     let content = Content::Test(Test { nonce: 1 });
     let mac = Fanout::new(&content).mac(OTHER, 1, &SessionKey([1; 32]));
     let mut bytes = vec![0; 4_096];
-    let mut writer = ServeWriter::new(&mut bytes, sequence, &content);
+    let mut writer = ServeWriter::new(&mut bytes, &content);
     for _ in 0..1 + dice.below(20) {
         let host = [10, 0, dice.below(3) as u8, dice.below(256) as u8];
         assert!(writer.push((host, 52_311).into(), OTHER, 1, mac));
     }
-    let len = writer.finish().expect("it has a target");
+    let len = writer.finish(sequence).expect("it has a target");
     bytes.truncate(len);
     bytes
 }

@@ -332,7 +332,7 @@ impl World {
         let known = self.known.iter_mut().find(|known| known.id == id);
         match known {
             Some(known) => (known.key, known.counter) = (Some(key), 0),
-            None => self.known.push(super::Known {
+            None => self.known.push(Known {
                 id,
                 secret,
                 key: Some(key),
