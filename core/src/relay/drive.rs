@@ -453,12 +453,10 @@ impl Relay {
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
             }
-            let (over, serves) = (
-                line.over(),
-                line.is_between_frames() && line.serves.is_some(),
-            );
-            if serves {
-                len += self.write_serve(id.key(), &mut buf[len..]);
+            let serves = line.serves.filter(|_| line.is_between_frames());
+            let over = line.over();
+            if let Some(subnet) = serves {
+                len += self.write_serve(id.key(), subnet, &mut buf[len..]);
             }
             if len > 0 {
                 return Some(Step::Written { conn: id, len });
