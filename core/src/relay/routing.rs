@@ -321,13 +321,7 @@ impl Relay {
         }
     }
 
-    fn write_batch(
-        &mut self,
-        line: Key,
-        subnet: Key,
-        notification: Key,
-        buf: &mut [u8],
-    ) -> usize {
+    fn write_batch(&mut self, line: Key, subnet: Key, notification: Key, buf: &mut [u8]) -> usize {
         let Some(message) = self.notifier.message(notification) else {
             return 0;
         };
