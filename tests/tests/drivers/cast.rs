@@ -158,7 +158,7 @@ pub(crate) fn progress(status: &tautline_core::notify::Status) -> String {
 /// A client's number, by its hostname.
 fn number_of(relay: &Relay, client: ClientId) -> usize {
     let record = relay.client(client).expect("it is registered");
-    let number = record.hostname.strip_prefix("client");
+    let number = record.hostname().strip_prefix("client");
     number
         .and_then(|number| number.parse().ok())
         .expect("a name of the cast")
