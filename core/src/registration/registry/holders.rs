@@ -90,6 +90,19 @@ pub(super) struct Counted {
     pub(super) observed: IpAddr,
 }
 
+/// Where a client stands in the live set, as its record keeps it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seat(u32);
+
+impl Seat {
+    /// It is not in the set.
+    pub(super) const NONE: Self = Self(u32::MAX);
+
+    pub(super) fn of(holder: Option<Key>) -> Self {
+        holder.map_or(Self::NONE, |holder| Self(holder.index() as u32))
+    }
+}
+
 /// The live set.
 pub(super) struct Holders {
     holders: Slab<Holder>,
@@ -118,6 +131,12 @@ impl Holders {
             per_subnet_max: cap(settings.connections_per_subnet_max),
             per_address_max: cap(settings.connections_per_address_max),
         }
+    }
+
+    /// The entry of the client that keeps this seat; it gives the seat up when
+    /// the entry goes.
+    pub(super) fn key_of(&self, seat: Seat) -> Option<Key> {
+        self.holders.key_at(seat.0 as usize)
     }
 
     /// Why there is no room for one more at this place; the client's own entry
