@@ -390,7 +390,7 @@ impl Relay {
 pub(super) const fn membership_of(record: &ClientRecord) -> Membership {
     Membership {
         subnet: Some(record.subnet),
-        site: record.site,
+        site: record.site(),
     }
 }
 
