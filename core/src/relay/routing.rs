@@ -387,7 +387,7 @@ impl Relay {
 }
 
 /// The groups of a registered client.
-pub(super) const fn membership_of(record: &ClientRecord) -> Membership {
+pub(super) fn membership_of(record: &ClientRecord) -> Membership {
     Membership {
         subnet: Some(record.subnet),
         site: record.site(),
