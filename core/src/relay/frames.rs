@@ -48,6 +48,9 @@ impl Relay {
         if let Some(old) = replaced {
             self.say_bye(old, ByeReason::Replaced);
         }
+        if let Some(line) = self.line_of(id) {
+            line.told = true;
+        }
         self.events.push_back(Event::Connected {
             client: name,
             conn: id,

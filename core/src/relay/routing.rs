@@ -401,10 +401,10 @@ fn passed_on_to(record: &ClientRecord, subnet: Key) -> Option<(ClientId, SocketA
 }
 
 /// The groups of a registered client.
-pub(super) const fn membership_of(record: &ClientRecord) -> Membership {
+pub(super) fn membership_of(record: &ClientRecord) -> Membership {
     Membership {
         subnet: Some(record.subnet),
-        site: record.site,
+        site: record.site(),
     }
 }
 
