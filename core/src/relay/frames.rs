@@ -48,9 +48,6 @@ impl Relay {
         if let Some(old) = replaced {
             self.say_bye(old, ByeReason::Replaced);
         }
-        if let Some(line) = self.line_of(id) {
-            line.told = true;
-        }
         self.events.push_back(Event::Connected {
             client: name,
             conn: id,
