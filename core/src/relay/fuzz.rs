@@ -12,6 +12,8 @@
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
 mod application;
+#[cfg(test)]
+mod directed;
 mod peer;
 mod requests;
 mod told;
@@ -82,7 +84,7 @@ struct World {
     registered: BTreeSet<ClientId>,
     said: BTreeMap<NotificationId, Said>,
     /// Every subnet that a client was in.
-    places: BTreeMap<ClientId, BTreeSet<SubnetName>>,
+    places: BTreeMap<ClientId, Vec<SubnetName>>,
     /// Tests that came to a client.
     tests: Vec<(ClientId, u64)>,
     requests: Vec<RequestId>,

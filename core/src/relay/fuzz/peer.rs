@@ -31,7 +31,7 @@ pub(super) struct Peer {
     pub(super) ended: bool,
     pub(super) send_left: u64,
     take_left: u64,
-    closing: Option<Close>,
+    pub(super) closing: Option<Close>,
     /// The number of a registration whose answer has not come.
     pub(super) registering: Option<u64>,
     /// Who asked for the inbox, and behind what.
@@ -51,7 +51,7 @@ pub(super) struct Line {
     pool: Pool,
     greeted: bool,
     /// The goodbye came.
-    over: bool,
+    pub(super) over: bool,
     /// The application was told that it is gone.
     left: bool,
     newest: NotificationId,
