@@ -194,7 +194,14 @@ impl Notifier {
             .min_by_key(|(_, id)| *id)
     }
 
-    /// A notification as the message that carries it, at the moment.
+    /// Whether a notification has not expired.
+    pub fn is_alive(&self, notification: Key) -> bool {
+        let entry = self.entries.get(notification);
+        entry.is_some_and(|entry| !entry.expired)
+    }
+
+    /// A notification as the message that carries it, at the moment; one that
+    /// expired as well, as long as a connection writes it.
     pub fn message(&self, notification: Key) -> Option<message::Notification<'_>> {
         let entry = self.entries.get(notification)?;
         let left = entry.status.expires_at.saturating_since(self.now);

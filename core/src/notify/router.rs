@@ -143,10 +143,7 @@ impl Router {
             client,
             notification,
         };
-        if self.legs.contains(leg) {
-            return Err(RouteRefusal::OnItsWay);
-        }
-        let place = self.legs.insert(leg).ok_or(RouteRefusal::Full)?;
+        let place = self.legs.insert(leg)?;
         let open = &mut self.lines[line.index() as u32];
         self.legs.push(&mut open.queue, place);
         if open.load() >= open.room {

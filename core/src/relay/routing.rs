@@ -114,7 +114,7 @@ impl Relay {
                 notification,
             } => {
                 self.stats.rerouted += 1;
-                if self.notifier.message(notification).is_some() {
+                if self.notifier.is_alive(notification) {
                     self.bring_to(client, notification);
                 }
             }
@@ -182,7 +182,9 @@ impl Relay {
 
     /// The client whose turn it is; `None` if the task is done.
     fn next_of(&mut self, subnet: Key, key: Key, task: Task) -> Option<Key> {
-        self.notifier.message(task.notification)?;
+        if !self.notifier.is_alive(task.notification) {
+            return None;
+        }
         if task.only.is_some() {
             return task.only;
         }
@@ -209,15 +211,18 @@ impl Relay {
         let Some(record) = self.registry.get(client) else {
             return Brought::Done;
         };
-        let (servable, address) = (record.local_address().is_some(), record.udp_address());
+        let (is_connected, address) = (record.is_connected(), record.udp_address());
+        let servable = record.is_servable();
         if !self
             .notifier
             .concerns(notification, client, membership_of(record))
         {
             return Brought::Done;
         }
-        if let Some(conn) = self.registry.connection(client) {
-            if task.wakes {
+        if is_connected {
+            if task.wakes
+                && let Some(conn) = self.registry.connection(client)
+            {
                 self.wake(conn);
             }
             return Brought::Done;
@@ -312,7 +317,7 @@ impl Relay {
                 return 0;
             };
             if self.served_at(first.client, subnet).is_some()
-                && self.notifier.message(first.notification).is_some()
+                && self.notifier.is_alive(first.notification)
             {
                 return self.write_batch(line, subnet, first.notification, buf);
             }

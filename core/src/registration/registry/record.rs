@@ -96,6 +96,12 @@ impl ClientRecord {
         let port = (self.udp_port != 0).then_some(self.udp_port)?;
         Some(SocketAddr::new(self.details.local()?, port))
     }
+
+    /// Whether other clients of its subnet reach it by datagrams: whether it
+    /// has a [`local_address`](Self::local_address).
+    pub fn is_servable(&self) -> bool {
+        self.udp_port != 0 && self.details.has_interface()
+    }
 }
 
 /// The last two starts of a client, as far as they fit in 32 bits each.
@@ -188,6 +194,10 @@ impl Details {
             rest = behind;
             Some(own)
         })
+    }
+
+    fn has_interface(&self) -> bool {
+        self.0.first().is_some_and(|place| *place != NO_INTERFACE)
     }
 
     fn local(&self) -> Option<IpAddr> {
@@ -286,6 +296,7 @@ mod tests {
                 assert_eq!(details.hostname(), "wéb-1");
                 let local = used.map(|place| interfaces[place].address.to_canonical());
                 assert_eq!(details.local(), local);
+                assert_eq!(details.has_interface(), local.is_some());
             }
         }
     }

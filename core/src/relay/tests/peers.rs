@@ -349,6 +349,25 @@ fn what_expires_in_a_queue_is_not_passed_on() {
 }
 
 #[test]
+fn what_expired_is_not_passed_on_while_a_connection_still_writes_it() {
+    let mut rig = open_relay();
+    let (peers, _) = subnet(&mut rig, 1, 1);
+    let conn = peers[0].1;
+    let (_, elsewhere) = Member::connected(&mut rig, "192.0.2.2", &inner(1));
+    for conn in [conn, elsewhere] {
+        rig.wire(conn).blocks = true;
+    }
+    notify_for(&mut rig, To::All, &[7; 10_000], 5);
+    rig.wait(6 * SECOND);
+    assert_eq!(count(&rig, |stats| stats.notifications_alive), 1);
+    rig.writable(conn);
+    assert_eq!(serves(&mut rig, conn), []);
+    assert_eq!(count(&rig, |stats| stats.notifications_alive), 1);
+    assert_eq!(sent(&mut rig), []);
+    assert_idle(&rig);
+}
+
+#[test]
 fn who_is_forgotten_in_a_queue_is_passed_over_and_a_subnet_that_ends_takes_its_queue_along() {
     let mut settings = open_settings();
     settings.registry.newcomer_life = 60 * SECOND;
