@@ -140,5 +140,8 @@ fn notifications_that_cannot_be_are_refused() {
     let unknown = daemon.get("/v1/notifications/00000000000000ff");
     assert_eq!(unknown.status, 404);
     assert_eq!(daemon.get("/v1/notifications/ff").status, 404);
-    assert_eq!(daemon.get("/v1/clients?limit=x").status, 400);
+    for query in ["limit=x", "state=closed", "stat=open"] {
+        let answer = daemon.get(&format!("/v1/clients?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
+    }
 }

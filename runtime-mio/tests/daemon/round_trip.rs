@@ -80,7 +80,11 @@ fn notified_and_answered(
     let shown = &clients["clients"][0];
     assert_eq!(shown["hostname"], "shouter.example");
     assert_eq!(shown["address"], "127.0.0.1");
-    assert_eq!(shown["connected"], true);
+    assert_eq!(shown["connection"], "open");
+    assert_eq!(shown["way"], "connection");
+    let of_state = |state| ask(&format!("/v1/clients?state={state}"), "")["clients"].clone();
+    assert_eq!(of_state("open").as_array().unwrap().len(), 1);
+    assert_eq!(of_state("granted").as_array().unwrap().len(), 0);
     assert_eq!(clients["next"], serde_json::Value::Null);
 
     for target in [

@@ -15,6 +15,7 @@ const COMMON: [(&str, &str); 2] = [
 ];
 
 /// A whole response.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, &'static str)>,

@@ -4,6 +4,7 @@
 mod answer;
 mod clients;
 mod notifications;
+mod query;
 mod status;
 
 use subtle::ConstantTimeEq as _;
@@ -190,26 +191,6 @@ fn respond(now: Instant, relay: &mut Relay, request: RequestId, answer: &Answer)
     }
 }
 
-/// The value of a key in a query; the ones that are used need no decoding.
-fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<&'a str> {
-    query?.split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name == key).then_some(value)
-    })
-}
-
-/// A number in a query; an answer if there is one that cannot be read.
-fn number(query: Option<&str>, key: &str) -> Result<Option<usize>, Answer> {
-    let Some(text) = parameter(query, key) else {
-        return Ok(None);
-    };
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match digits.then(|| text.parse().ok()).flatten() {
-        Some(number) => Ok(Some(number)),
-        None => Err(Answer::problem(400, &format!("{key} is not a number."))),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,19 +201,5 @@ mod tests {
         assert_eq!(bearer("bearer  abc "), Some("abc"));
         assert_eq!(bearer("Basic abc"), None);
         assert_eq!(bearer("Bearer"), None);
-    }
-
-    #[test]
-    fn numbers_of_a_query_are_digits_alone() {
-        assert_eq!(number(Some("after=7&limit=2"), "limit").ok(), Some(Some(2)));
-        assert_eq!(number(Some("after=7"), "limit").ok(), Some(None));
-        for query in [
-            "limit=",
-            "limit=+2",
-            "limit=-1",
-            "limit=99999999999999999999",
-        ] {
-            assert!(number(Some(query), "limit").is_err(), "{query}");
-        }
     }
 }

@@ -11,7 +11,7 @@ use tautline_core::relay::{Relay, To};
 use tautline_core::{Instant, NotificationId};
 
 use super::answer::Answer;
-use super::number;
+use super::query::Query;
 
 /// Replies of one answer.
 const REPLIES_MAX: usize = 500;
@@ -86,7 +86,7 @@ pub(super) fn create(now: Instant, relay: &mut Relay, body: &[u8]) -> Answer {
 
 /// How far a notification came, and the replies behind `after`.
 pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Option<&str>) -> Answer {
-    let after = match number(query, "after") {
+    let after = match Query::of(query, &["after"]).and_then(|query| query.number("after")) {
         Ok(after) => after.unwrap_or(0),
         Err(answer) => return answer,
     };

@@ -62,8 +62,7 @@ function list(clients, next) {
   const rows = clients.map((client) => {
     const row = document.createElement("tr");
     const registered = `${span(client.registered_s_ago)} ago`;
-    const connected = client.connected ? "yes" : "no";
-    for (const text of [client.hostname, client.address, connected, registered, client.client]) {
+    for (const text of [client.hostname, client.address, client.way, registered, client.client]) {
       row.insertCell().textContent = text;
     }
     return row;
