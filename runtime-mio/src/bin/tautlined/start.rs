@@ -136,8 +136,9 @@ fn relay(settings: &Settings, identity: &Identity) -> Result<Relay, String> {
     let mut figures = relay::Settings::new(identity.key.clone(), identity.incarnation);
     figures.registry.period = Duration::from_secs(settings.registration.period_s.into());
     figures.registry.missed_periods_max = settings.registration.missed_periods_max;
-    figures.registry.persistent_connections = settings.registration.persistent_connections;
+    figures.registry.persistent_connections = settings.persistent_connections.enabled;
     figures.registry.secrets_over_plaintext = settings.listen.secrets_over_plaintext;
+    figures.line_stall = Duration::from_millis(settings.persistent_connections.line_stall_ms);
     figures.return_window = Duration::from_millis(settings.shutdown.return_window_ms);
     let mut limits = relay::Limits::default();
     let connections_wanted = settings.limits.connections_wanted();
