@@ -6,49 +6,21 @@
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
+#[path = "inputs/timers.rs"]
+mod timers;
+
 use std::collections::{BTreeMap, HashMap};
-use std::time::Duration;
 
 use divan::counter::ItemsCount;
 use divan::{Bencher, black_box};
-use tautline_core::collections::{Index, Slab, TimerKey, Wheel};
-use tautline_core::{ClientId, Instant, Key, Random};
+use tautline_core::collections::{Index, Slab, Wheel};
+use tautline_core::{ClientId, Instant, Key};
+use timers::{deadlines, emptied_wheel, full_wheel, random, shuffled};
 
 const COUNT: usize = 1_000_000;
 
 fn main() {
     divan::main();
-}
-
-fn random() -> Random {
-    Random::from_seed([7; 32])
-}
-
-/// Deadlines in the hour after the origin.
-fn deadlines() -> Vec<Instant> {
-    let mut random = random();
-    let hour = Duration::from_secs(3_600);
-    (0..COUNT)
-        .map(|_| Instant::ORIGIN + random.within(hour))
-        .collect()
-}
-
-fn shuffled<T>(mut items: Vec<T>) -> Vec<T> {
-    let mut random = random();
-    for index in (1..items.len()).rev() {
-        items.swap(index, random.below(index as u64 + 1) as usize);
-    }
-    items
-}
-
-fn full_wheel(deadlines: &[Instant]) -> (Wheel<u32>, Vec<TimerKey>) {
-    let mut wheel = Wheel::new(COUNT as u32);
-    let keys = deadlines
-        .iter()
-        .zip(0..)
-        .map(|(at, value)| wheel.insert(*at, value).unwrap())
-        .collect();
-    (wheel, keys)
 }
 
 type Tree = BTreeMap<(Instant, u32), u32>;
@@ -69,16 +41,10 @@ mod wheel {
     /// Into a wheel that held as many before.
     #[divan::bench]
     fn insert(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
-            .with_inputs(|| {
-                let (mut wheel, keys) = full_wheel(&deadlines);
-                for key in keys.into_iter().rev() {
-                    wheel.cancel(key);
-                }
-                wheel
-            })
+            .with_inputs(|| emptied_wheel(&deadlines))
             .bench_local_refs(|wheel| {
                 for (at, value) in deadlines.iter().zip(0..) {
                     wheel.insert(*at, value).unwrap();
@@ -88,7 +54,7 @@ mod wheel {
 
     #[divan::bench]
     fn insert_with_growth(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
             .bench_local(|| full_wheel(&deadlines));
@@ -96,7 +62,7 @@ mod wheel {
 
     #[divan::bench]
     fn cancel_in_order(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
             .with_inputs(|| full_wheel(&deadlines))
@@ -109,7 +75,7 @@ mod wheel {
 
     #[divan::bench]
     fn cancel_shuffled(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
             .with_inputs(|| {
@@ -126,7 +92,7 @@ mod wheel {
     /// One timer is cancelled and one inserted while 1,000,000 are set.
     #[divan::bench]
     fn cancel_and_insert_when_full(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
             .with_inputs(|| {
@@ -146,7 +112,7 @@ mod wheel {
     #[divan::bench]
     fn short_timers_among_a_million(bencher: Bencher<'_, '_>) {
         const SHORT: usize = 10_000;
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         let mut wheel = Wheel::new((COUNT + SHORT) as u32);
         for (at, value) in deadlines.iter().zip(0..) {
             wheel.insert(*at, value).unwrap();
@@ -167,7 +133,7 @@ mod wheel {
     /// The hour passes in steps of 10 ms.
     #[divan::bench]
     fn expire(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
             .with_inputs(|| full_wheel(&deadlines).0)
@@ -184,7 +150,7 @@ mod wheel {
 
     #[divan::bench(sample_size = 100_000)]
     fn next_deadline(bencher: Bencher<'_, '_>) {
-        let (wheel, _) = full_wheel(&deadlines());
+        let (wheel, _) = full_wheel(&deadlines(COUNT));
         bencher.bench_local(|| black_box(&wheel).next_deadline());
     }
 }
@@ -195,7 +161,7 @@ mod tree {
 
     #[divan::bench]
     fn insert(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher.counter(ItemsCount::new(COUNT)).bench_local(|| {
             let mut tree = Tree::new();
             for (at, value) in deadlines.iter().zip(0..) {
@@ -207,7 +173,7 @@ mod tree {
 
     #[divan::bench]
     fn cancel_shuffled(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         let keys = shuffled(deadlines.iter().copied().zip(0..).collect());
         bencher
             .counter(ItemsCount::new(COUNT))
@@ -221,7 +187,7 @@ mod tree {
 
     #[divan::bench]
     fn expire(bencher: Bencher<'_, '_>) {
-        let deadlines = deadlines();
+        let deadlines = deadlines(COUNT);
         bencher
             .counter(ItemsCount::new(COUNT))
             .with_inputs(|| full_tree(&deadlines))

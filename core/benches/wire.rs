@@ -2,34 +2,21 @@
 //!
 //! `cargo bench -p tautline-core --bench wire`
 
+#[path = "inputs/messages.rs"]
+mod messages;
+
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
+use messages::{CLIENT, KEY, content, frame_there_and_back, notification};
 use tautline_core::collections::Pool;
-use tautline_core::wire::datagram::{Content, DATAGRAM_BYTES_MAX, Fanout, Sealed};
+use tautline_core::wire::datagram::{DATAGRAM_BYTES_MAX, Fanout, Sealed};
 use tautline_core::wire::frame::{self, Deframer, Header};
-use tautline_core::wire::message::{Notification, ToClient};
-use tautline_core::wire::proof::{Authorization, BodyDigest, Request, SessionKey};
+use tautline_core::wire::message::ToClient;
+use tautline_core::wire::proof::{Authorization, BodyDigest, Request};
 use tautline_core::wire::replay::ReplayWindow;
-use tautline_core::{ClientId, Incarnation, NotificationId};
-
-const KEY: SessionKey = SessionKey([7; 32]);
-const CLIENT: ClientId = ClientId([3; 16]);
 
 fn main() {
     divan::main();
-}
-
-fn content(payload: &[u8]) -> Content<'_> {
-    Content::Notification(notification(payload))
-}
-
-const fn notification(payload: &[u8]) -> Notification<'_> {
-    Notification {
-        id: NotificationId::new(Incarnation(1), 2),
-        lifetime_s: 3_600,
-        reply_window_ms: 1_000,
-        payload,
-    }
 }
 
 #[divan::bench(args = [64, 1_024, 65_536])]
@@ -39,12 +26,7 @@ fn frame_encode_and_decode(bencher: Bencher<'_, '_>, body_bytes: usize) {
     let (mut deframer, mut pool) = (Deframer::default(), Pool::new(8, 4_096));
     bencher
         .counter(BytesCount::new(body_bytes))
-        .bench_local(|| {
-            frame::encode(0x41, 0, black_box(&body), &mut buf).expect("it fits");
-            let mut input = black_box(&buf[..]);
-            let found = deframer.next(&mut input, 65_536, &mut pool);
-            found.expect("it is right").expect("it is whole").body.len()
-        });
+        .bench_local(|| frame_there_and_back(&body, &mut buf, &mut deframer, &mut pool));
 }
 
 #[divan::bench]

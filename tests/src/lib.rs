@@ -6,7 +6,8 @@
 //! - [`counting`] is an allocator that counts;
 //! - [`tables`] compares a transition table with the one that is checked in;
 //! - [`tidy`] lints the repository;
-//! - [`binaries`] builds the programs that tests and benchmarks start.
+//! - [`binaries`] builds the programs that tests and benchmarks start;
+//! - [`fleet`] is what a client sends, for benchmarks that need very many.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
 
@@ -15,6 +16,7 @@
 pub mod binaries;
 pub mod counting;
 pub mod dice;
+pub mod fleet;
 pub mod laws;
 pub mod tables;
 pub mod tidy;

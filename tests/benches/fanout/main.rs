@@ -21,6 +21,7 @@ use std::time::Instant;
 
 use servers::{Bare, Nats, Relay, Server};
 use subscribers::Subscribers;
+use tautline_tests::fleet;
 
 /// The payload of the notification, in bytes.
 const PAYLOAD_BYTES: usize = 64;
@@ -59,11 +60,9 @@ fn compare(connections: usize, rounds: usize) {
         "", "CPU per delivery", "memory per connection"
     );
     let mut columns: [Vec<Figures>; 3] = Default::default();
-    let mut frame_bytes = 0;
+    let frame_bytes = fleet::frame_bytes(PAYLOAD_BYTES);
     for _ in 0..TURNS {
-        let relay = Relay::start();
-        frame_bytes = relay.frame_bytes();
-        columns[0].push(measure(relay, connections, rounds));
+        columns[0].push(measure(Relay::start(), connections, rounds));
         columns[1].push(measure(Bare::start(frame_bytes), connections, rounds));
         if let Some(nats) = Nats::start() {
             columns[2].push(measure(nats, connections, rounds));

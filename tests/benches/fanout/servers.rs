@@ -6,9 +6,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketType};
 use tautline_core::wire::frame::HEADER_BYTES;
-use tautline_core::wire::message::{self, ToClient};
-use tautline_core::wire::proof::{BodyDigest, ClientSecret, Request, Session};
-use tautline_core::{ClientId, Incarnation, NotificationId};
+use tautline_tests::fleet;
 
 use super::PAYLOAD_BYTES;
 use super::subscribers::Subscribers;
@@ -127,50 +125,16 @@ impl Relay {
         }
     }
 
-    /// The length of the frame that a client gets.
-    pub(crate) fn frame_bytes(&self) -> usize {
-        let notification = message::Notification {
-            id: NotificationId(0),
-            lifetime_s: 0,
-            reply_window_ms: 0,
-            payload: &[0; PAYLOAD_BYTES],
-        };
-        ToClient::Notification(notification).encoded_len()
-    }
-
     /// One line of clients: each registers over one connection and opens its
     /// own.
     fn bring(&self, subscribers: &mut Subscribers, count: usize) {
         let control = TcpStream::connect(self.address).expect("a connection");
         let mut control = BufReader::new(control);
         for place in 0..count {
-            let body = format!(
-                r#"{{"protocol":1,"registration":1,"hostname":"host-{place:010}",
-                "interfaces":[{{"address":"10.0.0.1","prefix":24}}],"udp_port":0,
-                "persistent_connection":true}}"#
-            );
+            let body = fleet::registration(place);
             let answer = exchange(&mut control, "POST", "/v1/register", "", &body);
-            let answer: serde_json::Value = serde_json::from_str(&answer).expect("an answer");
-            let client: ClientId = text(&answer, "client").parse().expect("an identity");
-            let session = Session {
-                client,
-                registration: 1,
-                incarnation: Incarnation(answer["incarnation"].as_u64().expect("a number") as u32),
-                nonce: bytes(text(&answer, "nonce")),
-            };
-            let key = ClientSecret(bytes(text(&answer, "secret"))).session_key(&session);
-            let target = "/v1/connect";
-            let asked = Request {
-                method: "GET",
-                target,
-                body: BodyDigest::of(b""),
-            };
-            let proof = asked.prove(&key, client, 1);
+            let head = fleet::upgrade(&answer);
             let mut socket = connect_from(place, self.address);
-            let head = format!(
-                "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n\
-                 Upgrade: tautline\r\nAuthorization: {proof}\r\n\r\n"
-            );
             socket.write_all(head.as_bytes()).expect("a connection");
             read_hello(&mut socket);
             subscribers.push(socket);
@@ -196,7 +160,7 @@ impl Server for Relay {
     }
 
     fn delivery_bytes(&self) -> usize {
-        self.frame_bytes()
+        fleet::frame_bytes(PAYLOAD_BYTES)
     }
 
     fn process(&self) -> &Child {
@@ -357,10 +321,7 @@ fn exchange(
     headers: &str,
     body: &str,
 ) -> String {
-    let length = body.len();
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nHost: relay\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
-    );
+    let request = fleet::request(method, target, headers, body);
     // In one piece: two small ones would wait for each other's acknowledgement.
     connection
         .get_mut()
@@ -398,13 +359,4 @@ fn read_hello(socket: &mut TcpStream) {
     reader
         .read_exact(&mut vec![0; length as usize])
         .expect("a frame");
-}
-
-fn text<'a>(answer: &'a serde_json::Value, key: &str) -> &'a str {
-    answer[key].as_str().expect("a text")
-}
-
-fn bytes<const N: usize>(hex: &str) -> [u8; N] {
-    let byte = |place: usize| u8::from_str_radix(&hex[2 * place..2 * place + 2], 16).expect("hex");
-    core::array::from_fn(byte)
 }

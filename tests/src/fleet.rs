@@ -1,0 +1,69 @@
+//! What the clients of a large fleet send, without an endpoint for each.
+
+use tautline_core::NotificationId;
+use tautline_core::registration::{Answer, Interface, Request as Registration, body};
+use tautline_core::wire::message::{Notification, ToClient};
+use tautline_core::wire::proof::{BodyDigest, ClientSecret, Request, Session};
+
+/// The body of a client's first registration.
+pub fn registration(place: usize) -> String {
+    let registration = Registration {
+        protocol: body::PROTOCOL,
+        client: None,
+        registration: 1,
+        hostname: format!("host-{place:010}").into(),
+        interfaces: vec![Interface {
+            address: [10, 0, 0, 1].into(),
+            prefix: 24,
+        }],
+        udp_port: 0,
+        persistent_connection: true,
+    };
+    serde_json::to_string(&registration).expect("it is text")
+}
+
+/// The request that opens the persistent connection of a client, by the body
+/// of the answer to its first registration.
+///
+/// # Panics
+/// When that is no such answer.
+pub fn upgrade(answer: &str) -> String {
+    let answer: Answer = serde_json::from_str(answer).expect("an answer");
+    let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
+    let key = secret.session_key(&Session {
+        client: answer.client,
+        registration: 1,
+        incarnation: answer.incarnation(),
+        nonce: answer.nonce.0,
+    });
+    let target = "/v1/connect";
+    let asked = Request {
+        method: "GET",
+        target,
+        body: BodyDigest::of(b""),
+    };
+    let proof = asked.prove(&key, answer.client, 1);
+    format!(
+        "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n\
+         Upgrade: tautline\r\nAuthorization: {proof}\r\n\r\n"
+    )
+}
+
+/// A request in one piece; each of the `headers` ends with its line.
+pub fn request(method: &str, target: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: relay\r\n{headers}Content-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// The length of the frame that carries a payload of so many bytes.
+pub fn frame_bytes(payload_bytes: usize) -> usize {
+    let notification = Notification {
+        id: NotificationId(0),
+        lifetime_s: 0,
+        reply_window_ms: 0,
+        payload: &vec![0; payload_bytes],
+    };
+    ToClient::Notification(notification).encoded_len()
+}
