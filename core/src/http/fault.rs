@@ -59,6 +59,23 @@ impl Refusal {
             Self::Silent => "silent",
         }
     }
+
+    /// The name of its problem, for those that are answered.
+    pub(super) const fn problem(self) -> &'static str {
+        match self {
+            Self::Malformed => "malformed-request",
+            Self::Truncated => "truncated-request",
+            Self::HeadTooLarge => "head-too-large",
+            Self::TargetTooLong => "target-too-long",
+            Self::BodyTooLarge => "body-too-large",
+            Self::Unsupported => "unsupported",
+            Self::Expectation => "expectation",
+            Self::SlowHead => "slow-head",
+            Self::SlowBody => "slow-body",
+            Self::SlowReader => "slow-reader",
+            Self::Silent => "silent",
+        }
+    }
 }
 
 /// A refusal with its answer: a status, and a sentence for its problem details.

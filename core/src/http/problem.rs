@@ -7,23 +7,32 @@ use super::status;
 /// The media type of problem details.
 pub const CONTENT_TYPE: &str = "application/problem+json";
 
+/// What the types of tautline's own problems begin with.
+pub const NAMESPACE: &str = "urn:tautline:problem:";
+
 /// The details of an error, as the body of its response.
 ///
 /// ```
 /// use tautline_core::http::problem::Problem;
 ///
 /// let mut body = Vec::new();
-/// Problem::new(404).detail("No client of that \"id\".").encode(&mut body);
+/// let problem = Problem::new(404, "no-client");
+/// problem.detail("No client of that \"id\".").encode(&mut body);
 /// assert_eq!(
 ///     core::str::from_utf8(&body).unwrap(),
-///     r#"{"title":"Not Found","status":404,"detail":"No client of that \"id\"."}"#
+///     concat!(
+///         r#"{"type":"urn:tautline:problem:no-client","title":"Not Found","status":404,"#,
+///         r#""detail":"No client of that \"id\"."}"#
+///     )
 /// );
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Problem<'a> {
-    /// A URI that names the kind of problem; without it, it is
-    /// `about:blank`: the status says it all.
-    pub kind: Option<&'a str>,
+    /// What the type begins with; [`NAMESPACE`], unless it is one of an
+    /// application's own.
+    pub namespace: &'a str,
+    /// What the type, a URI, ends with: the name of the kind of problem.
+    pub name: &'a str,
     /// A summary, the same for all problems of the kind.
     pub title: &'a str,
     /// The status of the response.
@@ -33,10 +42,11 @@ pub struct Problem<'a> {
 }
 
 impl<'a> Problem<'a> {
-    /// The problem that the status itself states.
-    pub const fn new(status: u16) -> Self {
+    /// A problem of this name, with the status as its summary.
+    pub const fn new(status: u16, name: &'a str) -> Self {
         Self {
-            kind: None,
+            namespace: NAMESPACE,
+            name,
             title: status::reason(status),
             status,
             detail: None,
@@ -53,28 +63,25 @@ impl<'a> Problem<'a> {
 
     /// Appends the JSON object.
     pub fn encode(&self, body: &mut Vec<u8>) {
-        body.push(b'{');
-        if let Some(kind) = self.kind {
-            body.extend_from_slice(b"\"type\":");
-            string(body, kind);
-            body.push(b',');
-        }
-        body.extend_from_slice(b"\"title\":");
-        string(body, self.title);
+        body.extend_from_slice(b"{\"type\":");
+        string(body, &[self.namespace, self.name]);
+        body.extend_from_slice(b",\"title\":");
+        string(body, &[self.title]);
         body.extend_from_slice(b",\"status\":");
         super::encode::decimal(body, u64::from(self.status));
         if let Some(detail) = self.detail {
             body.extend_from_slice(b",\"detail\":");
-            string(body, detail);
+            string(body, &[detail]);
         }
         body.push(b'}');
     }
 }
 
-fn string(body: &mut Vec<u8>, text: &str) {
+/// Appends the parts as one string.
+fn string(body: &mut Vec<u8>, parts: &[&str]) {
     const HEX: &[u8; 16] = b"0123456789abcdef";
     body.push(b'"');
-    for &byte in text.as_bytes() {
+    for byte in parts.iter().flat_map(|part| part.bytes()) {
         match byte {
             b'"' | b'\\' => body.extend_from_slice(&[b'\\', byte]),
             0..=0x1f => {
@@ -97,14 +104,15 @@ mod tests {
         let text = "a\"b\\c\n\u{1}\u{7f}é";
         let mut body = Vec::new();
         Problem {
-            kind: Some("urn:x"),
+            namespace: "urn:\"",
+            name: text,
             title: text,
             status: 503,
             detail: Some(text),
         }
         .encode(&mut body);
         let value: serde_json::Value = serde_json::from_slice(&body).expect("JSON");
-        assert_eq!(value["type"], "urn:x");
+        assert_eq!(value["type"], alloc::format!("urn:\"{text}"));
         assert_eq!(value["title"], text);
         assert_eq!(value["status"], 503);
         assert_eq!(value["detail"], text);

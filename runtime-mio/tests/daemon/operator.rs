@@ -27,6 +27,8 @@ fn operator_paths_need_the_token() {
     for (method, path) in [
         ("GET", "/v1/status"),
         ("GET", "/v1/clients"),
+        ("GET", "/v1/subnets"),
+        ("GET", "/v1/notifications/0000000000000001/missing"),
         ("POST", "/v1/notifications"),
         ("GET", "/v1/notifications/0000000000000001"),
     ] {
@@ -92,6 +94,7 @@ fn other_paths_and_methods_are_told_as_problems() {
         (missing.status, missing.json()["title"].as_str()),
         (404, Some("Not Found"))
     );
+    assert_eq!(missing.json()["type"], "urn:tautline:problem:no-path");
     assert!(missing.has_header("Content-Type: application/problem+json"));
     for (method, path, allowed) in [
         ("POST", "/v1/clients", "GET, HEAD"),
@@ -101,6 +104,7 @@ fn other_paths_and_methods_are_told_as_problems() {
     ] {
         let answer = daemon.ask(method, path, Some(&daemon.token), "");
         assert_eq!(answer.status, 405, "{method} {path}");
+        assert_eq!(answer.json()["type"], "urn:tautline:problem:method");
         assert!(
             answer.has_header(&format!("Allow: {allowed}")),
             "{}",
@@ -114,33 +118,68 @@ fn notifications_that_cannot_be_are_refused() {
     let (_dir, daemon) = daemon();
     let client = "0".repeat(32);
     let too_long = "a".repeat(65_537);
-    for (body, status) in [
-        ("{}".to_owned(), 400),
-        ("not json".to_owned(), 400),
-        ("{\"target\":{\"all\":true}}".to_owned(), 400),
+    for (body, status, name) in [
+        ("{}".to_owned(), 400, "malformed"),
+        ("not json".to_owned(), 400, "malformed"),
+        ("{\"target\":{\"all\":true}}".to_owned(), 400, "malformed"),
         (
             "{\"target\":{\"all\":true},\"payload\":\"x\",\"lifetime_s\":0}".to_owned(),
             400,
+            "lifetime",
         ),
         (
             format!("{{\"target\":{{\"client\":\"{client}\"}},\"payload\":\"x\"}}"),
             404,
+            "no-client",
+        ),
+        (
+            "{\"target\":{\"subnet\":\"10.0.0.0/24\"},\"payload\":\"x\"}".to_owned(),
+            404,
+            "no-subnet",
+        ),
+        (
+            "{\"target\":{\"subnet\":\"10.0.0.0/33\"},\"payload\":\"x\"}".to_owned(),
+            400,
+            "malformed",
+        ),
+        (
+            "{\"target\":{\"site\":\"rome\"},\"payload\":\"x\"}".to_owned(),
+            404,
+            "no-site",
         ),
         (
             format!("{{\"target\":{{\"all\":true}},\"payload\":\"{too_long}\"}}"),
             413,
+            "too-long",
         ),
-        ("[".repeat(100_000), 400),
-        (" ".repeat((1 << 20) + 1), 413),
+        ("[".repeat(100_000), 400, "malformed"),
+        (" ".repeat((1 << 20) + 1), 413, "body-too-large"),
     ] {
         let answer = daemon.post("/v1/notifications", &body);
         assert_eq!(answer.status, status, "{}", answer.body);
+        let kind = format!("urn:tautline:problem:{name}");
+        assert_eq!(answer.json()["type"], kind);
         assert!(answer.has_header("Content-Type: application/problem+json"));
     }
     let unknown = daemon.get("/v1/notifications/00000000000000ff");
     assert_eq!(unknown.status, 404);
-    assert_eq!(daemon.get("/v1/notifications/ff").status, 404);
-    for query in ["limit=x", "state=closed", "stat=open"] {
+    for path in [
+        "ff",
+        "ff/missing",
+        "00000000000000ff/missing",
+        "00000000000000ff/present",
+    ] {
+        let answer = daemon.get(&format!("/v1/notifications/{path}"));
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    for query in [
+        "limit=x",
+        "state=closed",
+        "stat=open",
+        "subnet=here",
+        "site=rome",
+        "limit=1&limit=2",
+    ] {
         let answer = daemon.get(&format!("/v1/clients?{query}"));
         assert_eq!(answer.status, 400, "{query}: {}", answer.body);
     }

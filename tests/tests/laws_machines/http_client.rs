@@ -1,18 +1,13 @@
 //! The client side of an HTTP connection.
 
-use std::sync::Arc;
-
-use tautline_core::collections::Pool;
-use tautline_core::http::{Client, ClientEffect, Limits, Reading, RequestHead, Settings, Timeouts};
-use tautline_core::{FileId, Instant, Key, Machine};
+use tautline_core::http::{Client, ClientEffect, Reading, RequestHead};
+use tautline_core::{Instant, Machine};
 use tautline_tests::laws::{Census, Log, MachineCase, Misuse};
 use tautline_tests::{Dice, counting};
 
-use super::{assert_lawful, census};
+use super::assert_lawful;
+use super::http::{Borrowing, CHUNKS, FILE, Inlet, Out, disturb};
 
-const BUFFERS_MAX: usize = 4;
-const BUFFER_BYTES_MAX: usize = 8_192;
-const FILE: FileId = FileId::from_key(Key::new(1, 0));
 const GET: RequestHead<'_> = RequestHead {
     method: "GET",
     target: "/v1/inbox?after=0",
@@ -22,54 +17,7 @@ const GET: RequestHead<'_> = RequestHead {
     close: false,
 };
 
-fn limits() -> Limits {
-    Limits {
-        head_bytes_max: 600,
-        body_bytes_max: 3_000,
-        body_buffer_bytes_max: 1_024,
-        response_bytes_max: 2_048,
-        ..Limits::default()
-    }
-}
-
-/// A client and what it borrows.
-struct Asking {
-    client: Client,
-    settings: Arc<Settings>,
-    pool: Pool,
-    now: Instant,
-    buf: [u8; 512],
-}
-
-#[derive(Debug)]
-enum Out {
-    Effect(ClientEffect),
-    /// So many bytes of `buf`.
-    Wrote(usize),
-}
-
-impl Machine for Asking {
-    type Effect = Out;
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.client.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        self.client.handle_timeout(now, &mut self.pool);
-    }
-
-    fn poll(&mut self) -> Option<Out> {
-        if let Some(effect) = self.client.poll() {
-            return Some(Out::Effect(effect));
-        }
-        let wrote = self
-            .client
-            .poll_write(self.now, &mut self.buf, &mut self.pool);
-        (wrote > 0).then_some(Out::Wrote(wrote))
-    }
-}
+type Asking = Borrowing<Client>;
 
 /// The driver and the application.
 struct ClientCase {
@@ -83,11 +31,8 @@ struct ClientCase {
     busy: bool,
     /// The request in hand is not answered by the peer.
     unanswered: bool,
-    held: Vec<u8>,
-    stalled: bool,
-    gone: bool,
+    inlet: Inlet,
     closed: bool,
-    take_left: u64,
 }
 
 impl ClientCase {
@@ -124,38 +69,13 @@ impl ClientCase {
             _ => head,
         };
         let (now, pool) = (asking.now, &mut asking.pool);
-        assert_eq!(asking.client.request(now, &head, body, pool), Ok(()));
+        assert_eq!(asking.http.request(now, &head, body, pool), Ok(()));
         (self.asked, self.busy, self.unanswered) = (true, true, true);
-    }
-
-    fn offer(&mut self, asking: &mut Asking, len: usize, log: &mut Log) -> usize {
-        let bytes = &self.held[..len.min(self.held.len())];
-        let taken = if self.gone {
-            bytes.len()
-        } else if self.take_left > 0 {
-            let moved = bytes.len().min(self.take_left as usize);
-            self.take_left -= moved as u64;
-            log.bytes(1, &bytes[..moved]);
-            asking
-                .client
-                .handle_moved(asking.now, moved as u64, &mut asking.pool);
-            moved
-        } else if self.stalled || bytes.is_empty() {
-            0
-        } else {
-            let taken = asking
-                .client
-                .handle_received(asking.now, bytes, &mut asking.pool);
-            self.stalled = taken < bytes.len();
-            taken
-        };
-        self.held.drain(..taken);
-        taken
     }
 
     fn responded(&mut self, asking: &mut Asking, log: &mut Log) {
         counting::paused(|| {
-            let response = asking.client.response().expect("it was told of");
+            let response = asking.http.response().expect("it was told of");
             let headers: Vec<_> = response.headers().collect();
             log.event(&(response.status(), response.body(), headers));
         });
@@ -169,15 +89,14 @@ impl ClientCase {
             _ => Reading::Chunks,
         };
         let (now, pool) = (asking.now, &mut asking.pool);
-        assert_eq!(asking.client.read_body(now, reading, pool), Ok(()));
+        assert_eq!(asking.http.read_body(now, reading, pool), Ok(()));
     }
 
     fn connect(&mut self, asking: &mut Asking) {
-        asking.client = Client::new(&asking.settings);
-        self.held.clear();
+        asking.reopen();
+        self.inlet.clear();
         (self.asked, self.busy, self.unanswered) = (false, false, false);
-        (self.stalled, self.gone, self.closed) = (false, false, false);
-        self.take_left = 0;
+        self.closed = false;
     }
 }
 
@@ -190,7 +109,7 @@ fn response(dice: &mut Dice) -> Vec<u8> {
         1 => ("HTTP/1.1 200\r\n\r\n".into(), b"until the end"),
         2 => {
             let head = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
-            (head.into(), b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nt: u\r\n\r\n")
+            (head.into(), CHUNKS)
         }
         3 => {
             let head = "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: tautline\r\n\r\n";
@@ -222,14 +141,6 @@ impl MachineCase for ClientCase {
     const CLAMPS_TIME: bool = false;
 
     fn new(seed: u64) -> (Asking, Self) {
-        let settings = Arc::new(Settings::new(limits(), Timeouts::default()));
-        let asking = Asking {
-            client: Client::new(&settings),
-            settings,
-            pool: Pool::new(BUFFERS_MAX as u32, BUFFER_BYTES_MAX),
-            now: Instant::ORIGIN,
-            buf: [0; 512],
-        };
         let case = Self {
             dice: Dice::new(seed),
             contrary: true,
@@ -237,44 +148,47 @@ impl MachineCase for ClientCase {
             asked: false,
             busy: false,
             unanswered: false,
-            held: Vec::with_capacity(8_192),
-            stalled: false,
-            gone: false,
+            inlet: Inlet::new(),
             closed: false,
-            take_left: 0,
         };
-        (asking, case)
+        (Asking::new(), case)
     }
 
     fn act(&mut self, asking: &mut Asking, now: Instant, dice: &mut Dice, log: &mut Log) {
         asking.now = asking.now.max(now);
-        if self.gone {
+        if self.inlet.gone {
             self.connect(asking);
         }
         match dice.below(40) {
-            0 => asking.client.handle_closed(&mut asking.pool),
-            1 => asking.client.abort(&mut asking.pool),
-            2 if self.held.is_empty() => asking.client.handle_eof(now, &mut asking.pool),
-            3..12 => asking.client.handle_writable(now),
-            _ if !self.busy && asking.client.is_ready() => self.ask(asking),
+            0 => asking.http.handle_closed(&mut asking.pool),
+            1 => asking.http.abort(&mut asking.pool),
+            2 if self.inlet.held.is_empty() => asking.http.handle_eof(now, &mut asking.pool),
+            3..12 => asking.http.handle_writable(now),
+            _ if !self.busy && asking.http.is_ready() => self.ask(asking),
             _ => {
                 if core::mem::take(&mut self.unanswered) {
-                    self.held.extend(response(dice));
+                    self.inlet.held.extend(response(dice));
                 }
-                let len = dice.index(2 * self.held.len() + 2);
-                self.offer(asking, len, log);
+                let len = dice.index(2 * self.inlet.held.len() + 2);
+                self.inlet.offer(asking, len, log);
             }
         }
     }
 
-    fn effect(&mut self, asking: &mut Asking, now: Instant, effect: Out, log: &mut Log) {
+    fn effect(
+        &mut self,
+        asking: &mut Asking,
+        now: Instant,
+        effect: Out<ClientEffect>,
+        log: &mut Log,
+    ) {
         asking.now = asking.now.max(now);
         let effect = match effect {
             Out::Wrote(bytes) => {
                 assert!(!self.closed, "nothing is written behind the end");
                 log.bytes(0, &asking.buf[..bytes]);
                 if self.contrary && self.dice.one_in(4) {
-                    asking.client.handle_blocked(now);
+                    asking.http.handle_blocked(now);
                 }
                 return;
             }
@@ -283,39 +197,37 @@ impl MachineCase for ClientCase {
         match effect {
             ClientEffect::Response => self.responded(asking, log),
             ClientEffect::Take { len, .. } => {
-                self.take_left = len;
-                self.stalled = false;
+                self.inlet.take(len);
             }
             ClientEffect::Body => {
-                log.bytes(1, asking.client.body());
-                asking.client.consume_body(now);
+                log.bytes(1, asking.http.body());
+                asking.http.consume_body(now);
             }
             ClientEffect::BodyEnd => {
-                log.bytes(1, asking.client.body());
+                log.bytes(1, asking.http.body());
                 log.event(&effect);
-                (self.busy, self.take_left) = (false, 0);
-                asking.client.finish(&mut asking.pool);
+                (self.busy, self.inlet.take_left) = (false, 0);
+                asking.http.finish(&mut asking.pool);
             }
             ClientEffect::Resume => {
-                log.resume();
-                self.stalled = false;
+                self.inlet.resume(log);
             }
             ClientEffect::Close(_) => {
                 // How it ends shows whether bytes that nobody asked for came
                 // with the response or behind it: that is in the cut.
                 log.effect(&effect);
                 self.closed = true;
-                self.gone = !self.contrary || self.dice.one_in(2);
-                if self.gone {
-                    asking.client.handle_closed(&mut asking.pool);
+                self.inlet.gone = !self.contrary || self.dice.one_in(2);
+                if self.inlet.gone {
+                    asking.http.handle_closed(&mut asking.pool);
                 }
             }
             ClientEffect::Upgraded => {
                 log.event(&effect);
-                self.gone = true;
+                self.inlet.gone = true;
             }
             ClientEffect::Failed(_) => {
-                self.take_left = 0;
+                self.inlet.take_left = 0;
                 log.event(&effect);
             }
         }
@@ -323,13 +235,10 @@ impl MachineCase for ClientCase {
 
     fn noise(&mut self, asking: &mut Asking, now: Instant, dice: &mut Dice, log: &mut Log) {
         let mut bytes = response(dice);
-        for _ in 0..dice.below(4) {
-            let place = dice.index(bytes.len());
-            bytes[place] ^= 1 << dice.below(8);
-        }
+        disturb(&mut bytes, dice);
         asking.now = asking.now.max(now);
-        self.held.extend(bytes);
-        self.offer(asking, usize::MAX, log);
+        self.inlet.held.extend(bytes);
+        self.inlet.offer(asking, usize::MAX, log);
     }
 
     fn misuse(
@@ -338,7 +247,7 @@ impl MachineCase for ClientCase {
         now: Instant,
         dice: &mut Dice,
     ) -> Result<Misuse, String> {
-        let (client, pool) = (&mut asking.client, &mut asking.pool);
+        let (client, pool) = (&mut asking.http, &mut asking.pool);
         let own = [("Host", "another")];
         let mut ask = |head: RequestHead<'_>, body| client.request(now, &head, body, pool);
         let told = match dice.below(6) {
@@ -376,23 +285,13 @@ impl MachineCase for ClientCase {
 
     fn flood(&mut self, asking: &mut Asking, now: Instant, dice: &mut Dice, log: &mut Log) {
         match dice.below(3) {
-            0 if self.held.len() < 8_000 => self.noise(asking, now, dice, log),
+            0 if self.inlet.held.len() < 8_000 => self.noise(asking, now, dice, log),
             _ => self.act(asking, now, dice, log),
         }
     }
 
     fn census(&self, asking: &Asking) -> Vec<Census> {
-        let limits = limits();
-        let body = asking.client.body().len();
-        vec![
-            census("body_buffer_bytes_max", body, limits.body_buffer_bytes_max),
-            // Of each size; see `Pool`.
-            census(
-                "buffer_bytes_max",
-                asking.pool.retained_bytes(),
-                4 * BUFFERS_MAX * BUFFER_BYTES_MAX,
-            ),
-        ]
+        asking.census()
     }
 
     /// A request and its response on a connection that is kept alive.
@@ -400,14 +299,14 @@ impl MachineCase for ClientCase {
         const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nbody";
         (self.steady, self.contrary) = (true, false);
         asking.now = asking.now.max(now);
-        assert!(!self.gone, "it is kept alive");
-        if asking.client.is_ready() {
+        assert!(!self.inlet.gone, "it is kept alive");
+        if asking.http.is_ready() {
             self.ask(asking);
         } else if core::mem::take(&mut self.unanswered) {
-            self.held.extend_from_slice(RESPONSE);
+            self.inlet.held.extend_from_slice(RESPONSE);
         }
         let mut log = Log::counting();
-        self.offer(asking, usize::MAX, &mut log);
+        self.inlet.offer(asking, usize::MAX, &mut log);
         true
     }
 
@@ -433,13 +332,13 @@ impl MachineCase for ClientCase {
                 self.effect(asking, now, effect, log);
             }
         }
-        self.held = bytes.to_vec();
-        self.offer(asking, usize::MAX, log)
+        self.inlet.held = bytes.to_vec();
+        self.inlet.offer(asking, usize::MAX, log)
     }
 
     fn feed_end(&mut self, asking: &mut Asking, now: Instant, _: &mut Log) {
-        if !self.gone {
-            asking.client.handle_eof(now, &mut asking.pool);
+        if !self.inlet.gone {
+            asking.http.handle_eof(now, &mut asking.pool);
         }
     }
 }

@@ -1,74 +1,20 @@
 //! The server side of an HTTP connection.
 
-use std::sync::Arc;
-
-use tautline_core::collections::Pool;
-use tautline_core::http::{
-    Effect, Limits, Reading, ResponseBody, ResponseHead, Server, Settings, Timeouts,
-};
-use tautline_core::{FileId, Instant, Key, Machine};
+use tautline_core::Instant;
+use tautline_core::http::{Effect, Reading, ResponseBody, ResponseHead, Server};
 use tautline_tests::laws::{Census, Log, MachineCase, Misuse};
 use tautline_tests::{Dice, counting};
 
+use super::http::{Borrowing, CHUNKS, FILE, Inlet, Out, disturb, limits};
 use super::{assert_lawful, census};
 
-const BUFFERS_MAX: usize = 4;
-const BUFFER_BYTES_MAX: usize = 8_192;
-const FILE: FileId = FileId::from_key(Key::new(1, 0));
 const PLAIN: ResponseHead<'_> = ResponseHead {
     status: 200,
     headers: &[("Content-Type", "text/plain")],
     close: false,
 };
 
-fn limits() -> Limits {
-    Limits {
-        head_bytes_max: 600,
-        body_bytes_max: 3_000,
-        body_buffer_bytes_max: 1_024,
-        response_bytes_max: 2_048,
-        ..Limits::default()
-    }
-}
-
-/// A server and what it borrows.
-struct Served {
-    server: Server,
-    settings: Arc<Settings>,
-    pool: Pool,
-    now: Instant,
-    buf: [u8; 512],
-}
-
-#[derive(Debug)]
-enum Out {
-    Effect(Effect),
-    /// So many bytes of `buf`.
-    Wrote(usize),
-}
-
-impl Machine for Served {
-    type Effect = Out;
-
-    fn poll_timeout(&self) -> Option<Instant> {
-        self.server.poll_timeout()
-    }
-
-    fn handle_timeout(&mut self, now: Instant) {
-        self.now = self.now.max(now);
-        self.server.handle_timeout(now, &mut self.pool);
-    }
-
-    fn poll(&mut self) -> Option<Out> {
-        if let Some(effect) = self.server.poll() {
-            return Some(Out::Effect(effect));
-        }
-        let wrote = self
-            .server
-            .poll_write(self.now, &mut self.buf, &mut self.pool);
-        (wrote > 0).then_some(Out::Wrote(wrote))
-    }
-}
+type Served = Borrowing<Server>;
 
 /// The driver and the application.
 struct ServerCase {
@@ -78,12 +24,8 @@ struct ServerCase {
     contrary: bool,
     /// The peer sends nothing that ends the connection.
     steady: bool,
-    /// What the driver has read.
-    held: Vec<u8>,
-    stalled: bool,
+    inlet: Inlet,
     ended: bool,
-    gone: bool,
-    take_left: u64,
     send_left: u64,
     /// Bytes of the streamed response to come, if one is streamed.
     streams: Option<u64>,
@@ -92,36 +34,10 @@ struct ServerCase {
 }
 
 impl ServerCase {
-    /// Offers some of what was read, as far as the machine wants it.
-    fn offer(&mut self, served: &mut Served, len: usize, log: &mut Log) -> usize {
-        let bytes = &self.held[..len.min(self.held.len())];
-        let taken = if self.gone {
-            bytes.len()
-        } else if self.take_left > 0 {
-            let moved = bytes.len().min(self.take_left as usize);
-            self.take_left -= moved as u64;
-            log.bytes(1, &bytes[..moved]);
-            served
-                .server
-                .handle_moved(served.now, moved as u64, &mut served.pool);
-            moved
-        } else if self.stalled || bytes.is_empty() {
-            0
-        } else {
-            let taken = served
-                .server
-                .handle_received(served.now, bytes, &mut served.pool);
-            self.stalled = taken < bytes.len();
-            taken
-        };
-        self.held.drain(..taken);
-        taken
-    }
-
     fn requested(&mut self, served: &mut Served, log: &mut Log) {
         self.streams = None;
         counting::paused(|| {
-            let request = served.server.request().expect("it was told of");
+            let request = served.http.request().expect("it was told of");
             let headers: Vec<_> = request.headers().collect();
             log.event(&(request.method(), request.target(), request.body(), headers));
         });
@@ -136,7 +52,7 @@ impl ServerCase {
             _ => Reading::Chunks,
         };
         let (now, pool) = (served.now, &mut served.pool);
-        assert_eq!(served.server.read_body(now, reading, pool), Ok(()));
+        assert_eq!(served.http.read_body(now, reading, pool), Ok(()));
     }
 
     fn respond(&mut self, served: &mut Served) {
@@ -157,7 +73,7 @@ impl ServerCase {
         let close = !self.steady && self.dice.one_in(20);
         let head = ResponseHead { close, ..PLAIN };
         let (now, pool) = (served.now, &mut served.pool);
-        let responded = served.server.respond(now, &head, body, pool);
+        let responded = served.http.respond(now, &head, body, pool);
         assert_eq!(responded, Ok(()));
     }
 
@@ -168,38 +84,37 @@ impl ServerCase {
         };
         let (now, pool) = (served.now, &mut served.pool);
         let bytes = &[b'-'; 4_000][..left.min(len) as usize];
-        let taken = served.server.stream(now, bytes, pool);
+        let taken = served.http.stream(now, bytes, pool);
         self.queued += taken;
         let left = left - taken as u64;
         self.streams = Some(left);
         if left == 0 {
             self.streams = None;
-            assert_eq!(served.server.stream_end(now, pool), Ok(()));
+            assert_eq!(served.http.stream_end(now, pool), Ok(()));
         }
     }
 
     fn wrote(&mut self, served: &mut Served, bytes: usize, log: &mut Log) {
         log.bytes(0, &served.buf[..bytes]);
-        if !served.server.wants_write() {
+        if !served.http.wants_write() {
             self.queued = 0;
         }
         if self.contrary && self.dice.one_in(6) {
-            served.server.handle_blocked(served.now);
+            served.http.handle_blocked(served.now);
         }
     }
 
     fn move_file(&mut self, served: &mut Served, bytes: u64) {
         self.send_left -= bytes;
         let (now, pool) = (served.now, &mut served.pool);
-        served.server.handle_moved(now, bytes, pool);
+        served.http.handle_moved(now, bytes, pool);
     }
 
     /// The connection is gone; the next one comes.
     fn accept(&mut self, served: &mut Served) {
-        served.server = Server::new(served.now, &served.settings);
-        self.held.clear();
-        (self.stalled, self.ended, self.gone) = (false, false, false);
-        (self.take_left, self.send_left) = (0, 0);
+        served.reopen();
+        self.inlet.clear();
+        (self.ended, self.send_left) = (false, 0);
         (self.streams, self.queued) = (None, 0);
     }
 }
@@ -214,7 +129,7 @@ fn request(dice: &mut Dice) -> Vec<u8> {
         2 if dice.one_in(4) => ("GET / HTTP/1.0\r\n\r\n".into(), b""),
         3 => {
             let head = "POST /chunks HTTP/1.1\r\nHost: r\r\nTransfer-Encoding: chunked\r\n\r\n";
-            (head.into(), b"3\r\nabc\r\n2;x=y\r\nde\r\n0\r\nt: u\r\n\r\n")
+            (head.into(), CHUNKS)
         }
         4 => {
             let head = "PUT /w HTTP/1.1\r\nHost: r\r\nExpect: 100-continue\r\nContent-Length: ";
@@ -242,44 +157,33 @@ impl MachineCase for ServerCase {
     const CLAMPS_TIME: bool = false;
 
     fn new(seed: u64) -> (Served, Self) {
-        let settings = Arc::new(Settings::new(limits(), Timeouts::default()));
-        let served = Served {
-            server: Server::new(Instant::ORIGIN, &settings),
-            settings,
-            pool: Pool::new(BUFFERS_MAX as u32, BUFFER_BYTES_MAX),
-            now: Instant::ORIGIN,
-            buf: [0; 512],
-        };
         let case = Self {
             dice: Dice::new(seed),
             contrary: true,
             steady: false,
-            held: Vec::with_capacity(8_192),
-            stalled: false,
+            inlet: Inlet::new(),
             ended: false,
-            gone: false,
-            take_left: 0,
             send_left: 0,
             streams: None,
             queued: 0,
         };
-        (served, case)
+        (Served::new(), case)
     }
 
     fn act(&mut self, served: &mut Served, now: Instant, dice: &mut Dice, log: &mut Log) {
         served.now = served.now.max(now);
-        if self.gone {
+        if self.inlet.gone {
             self.accept(served);
         }
         match dice.below(40) {
-            0 => served.server.handle_closed(&mut served.pool),
-            1 => served.server.abort(&mut served.pool),
-            2 => served.server.drain(now, &mut served.pool),
-            3 if self.held.is_empty() && !self.ended => {
+            0 => served.http.handle_closed(&mut served.pool),
+            1 => served.http.abort(&mut served.pool),
+            2 => served.http.drain(now, &mut served.pool),
+            3 if self.inlet.held.is_empty() && !self.ended => {
                 self.ended = true;
-                served.server.handle_eof(now, &mut served.pool);
+                served.http.handle_eof(now, &mut served.pool);
             }
-            4..12 => served.server.handle_writable(now),
+            4..12 => served.http.handle_writable(now),
             12..16 if self.send_left > 0 => {
                 let moved = 1 + dice.below(self.send_left);
                 self.move_file(served, moved);
@@ -287,16 +191,16 @@ impl MachineCase for ServerCase {
             16..20 => self.stream(served, 1 + dice.below(300)),
             _ if self.ended => {}
             _ => {
-                if self.held.len() < 3_000 {
-                    self.held.extend(request(dice));
+                if self.inlet.held.len() < 3_000 {
+                    self.inlet.held.extend(request(dice));
                 }
-                let len = dice.index(2 * self.held.len());
-                self.offer(served, len, log);
+                let len = dice.index(2 * self.inlet.held.len());
+                self.inlet.offer(served, len, log);
             }
         }
     }
 
-    fn effect(&mut self, served: &mut Served, now: Instant, effect: Out, log: &mut Log) {
+    fn effect(&mut self, served: &mut Served, now: Instant, effect: Out<Effect>, log: &mut Log) {
         served.now = served.now.max(now);
         let effect = match effect {
             Out::Wrote(bytes) => return self.wrote(served, bytes, log),
@@ -305,15 +209,14 @@ impl MachineCase for ServerCase {
         match effect {
             Effect::Request => self.requested(served, log),
             Effect::Take { len, .. } => {
-                self.take_left = len;
-                self.stalled = false;
+                self.inlet.take(len);
             }
             Effect::Body => {
-                log.bytes(1, served.server.body());
-                served.server.consume_body(now);
+                log.bytes(1, served.http.body());
+                served.http.consume_body(now);
             }
             Effect::BodyEnd => {
-                log.bytes(1, served.server.body());
+                log.bytes(1, served.http.body());
                 log.event(&effect);
                 self.respond(served);
             }
@@ -326,16 +229,15 @@ impl MachineCase for ServerCase {
             }
             Effect::Pull => self.stream(served, 200),
             Effect::Resume => {
-                log.resume();
-                self.stalled = false;
+                self.inlet.resume(log);
             }
             Effect::Close(_) => {
                 log.event(&effect);
-                self.gone = true;
-                served.server.handle_closed(&mut served.pool);
+                self.inlet.gone = true;
+                served.http.handle_closed(&mut served.pool);
             }
             Effect::Finished { .. } | Effect::Refused(_) | Effect::Upgraded => {
-                self.take_left = 0;
+                self.inlet.take_left = 0;
                 log.event(&effect);
             }
         }
@@ -343,13 +245,10 @@ impl MachineCase for ServerCase {
 
     fn noise(&mut self, served: &mut Served, now: Instant, dice: &mut Dice, log: &mut Log) {
         let mut bytes = request(dice);
-        for _ in 0..dice.below(4) {
-            let place = dice.index(bytes.len());
-            bytes[place] ^= 1 << dice.below(8);
-        }
+        disturb(&mut bytes, dice);
         served.now = served.now.max(now);
-        self.held.extend(bytes);
-        self.offer(served, usize::MAX, log);
+        self.inlet.held.extend(bytes);
+        self.inlet.offer(served, usize::MAX, log);
     }
 
     fn misuse(
@@ -358,7 +257,7 @@ impl MachineCase for ServerCase {
         now: Instant,
         dice: &mut Dice,
     ) -> Result<Misuse, String> {
-        let (server, pool) = (&mut served.server, &mut served.pool);
+        let (server, pool) = (&mut served.http, &mut served.pool);
         let large = vec![0; 3_000];
         let mut respond = |status, headers, body| {
             let head = ResponseHead {
@@ -399,18 +298,10 @@ impl MachineCase for ServerCase {
     }
 
     fn census(&self, served: &Served) -> Vec<Census> {
-        let limits = limits();
-        let body = served.server.body().len();
-        vec![
-            census("body_buffer_bytes_max", body, limits.body_buffer_bytes_max),
-            census("response_bytes_max", self.queued, limits.response_bytes_max),
-            // Of each size; see `Pool`.
-            census(
-                "buffer_bytes_max",
-                served.pool.retained_bytes(),
-                4 * BUFFERS_MAX * BUFFER_BYTES_MAX,
-            ),
-        ]
+        let queued_max = limits().response_bytes_max;
+        let mut tables = served.census();
+        tables.push(census("response_bytes_max", self.queued, queued_max));
+        tables
     }
 
     /// A request and its response on a connection that is kept alive.
@@ -421,13 +312,13 @@ impl MachineCase for ServerCase {
         ];
         (self.steady, self.contrary) = (true, false);
         served.now = served.now.max(now);
-        assert!(!self.gone, "it is kept alive");
-        if served.server.is_idle() {
+        assert!(!self.inlet.gone, "it is kept alive");
+        if served.http.is_idle() {
             let place = self.dice.index(2);
-            self.held.extend_from_slice(REQUESTS[place]);
+            self.inlet.held.extend_from_slice(REQUESTS[place]);
         }
         let mut log = Log::counting();
-        self.offer(served, usize::MAX, &mut log);
+        self.inlet.offer(served, usize::MAX, &mut log);
         true
     }
 
@@ -443,13 +334,13 @@ impl MachineCase for ServerCase {
     fn feed(&mut self, served: &mut Served, now: Instant, bytes: &[u8], log: &mut Log) -> usize {
         self.contrary = false;
         served.now = served.now.max(now);
-        self.held = bytes.to_vec();
-        self.offer(served, usize::MAX, log)
+        self.inlet.held = bytes.to_vec();
+        self.inlet.offer(served, usize::MAX, log)
     }
 
     fn feed_end(&mut self, served: &mut Served, now: Instant, _: &mut Log) {
-        if !self.gone {
-            served.server.handle_eof(now, &mut served.pool);
+        if !self.inlet.gone {
+            served.http.handle_eof(now, &mut served.pool);
         }
     }
 }

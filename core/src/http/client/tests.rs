@@ -498,6 +498,22 @@ fn misuse_changes_nothing() {
 }
 
 #[test]
+fn w5_a_request_is_queued_up_to_the_limit() {
+    let queued_bytes_max = Limits::default().response_bytes_max;
+    let line = GET.method.len() + GET.target.len() + GET.host.len();
+    let room = queued_bytes_max - line - encode::head_bytes(&[]);
+    for (body, expected) in [
+        (room - 1, Ok(())),
+        (room, Ok(())),
+        (room + 1, Err(Misuse::TooLarge)),
+    ] {
+        let mut world = World::new();
+        assert_eq!(world.request(&GET, &alloc::vec![b'x'; body]), expected);
+        assert!(world.client.out.len() <= queued_bytes_max);
+    }
+}
+
+#[test]
 fn a_request_that_waits_is_not_written_behind_the_end() {
     let mut world = World::new();
     let post = RequestHead {

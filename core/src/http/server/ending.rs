@@ -164,7 +164,7 @@ impl Server {
     fn answer(&mut self, fault: Fault, is_head: bool, pool: &mut Pool) {
         let headers = [("Content-Type", problem::CONTENT_TYPE)];
         let mut body = pool.take(256);
-        Problem::new(fault.status)
+        Problem::new(fault.status, fault.refusal.problem())
             .detail(fault.detail)
             .encode(&mut body);
         let bytes = encode::head_bytes(&headers) + body.len();

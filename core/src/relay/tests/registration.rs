@@ -23,7 +23,7 @@ fn the_first_one_gives_an_identity_and_later_ones_keep_it() {
     let registered: Vec<_> = told
         .iter()
         .filter_map(|event| match event {
-            Event::Registered { client, new } => Some((*client, *new)),
+            Event::Registered { client, new, .. } => Some((*client, *new)),
             _ => None,
         })
         .collect();
@@ -118,7 +118,12 @@ fn a_body_that_is_none_is_refused() {
             Some("application/problem+json")
         );
         assert_eq!(answer.json()["status"], status);
+        let kind = answer.json()["type"].to_string();
+        assert!(kind.starts_with("\"urn:tautline:problem:"), "{kind}");
     }
+    let answer = post(&mut rig, long.as_bytes());
+    let kind = "urn:tautline:problem:body-too-large";
+    assert_eq!(answer.json()["type"], kind);
     assert_eq!(post(&mut rig, b"\xff").status, 400);
     assert_eq!(count(&rig, |stats| stats.clients), 0);
 }

@@ -2,6 +2,7 @@
 
 mod application;
 mod descriptors;
+mod figures;
 mod greeting;
 mod identity;
 mod metrics;

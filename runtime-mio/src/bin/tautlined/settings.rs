@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde::Deserialize;
-use tautline_mio::driver::Network;
+use tautline_core::Network;
 use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
 
@@ -197,7 +197,8 @@ impl Default for Limits {
 pub(crate) struct Shutdown {
     /// How long connections may take to end before they are cut.
     pub(crate) drain_limit_ms: u64,
-    /// The window over which clients spread their return.
+    /// The window over which clients spread their return, after a shutdown and
+    /// after a connection that was lost without a word.
     pub(crate) return_window_ms: u64,
 }
 
@@ -233,6 +234,11 @@ impl Settings {
     pub(crate) fn proxies(&self) -> Vec<Network> {
         let believed = self.proxy.believed.iter();
         believed.filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// The names of the sites, by their places.
+    pub(crate) fn site_names(&self) -> Vec<String> {
+        self.sites.iter().map(|site| site.name.clone()).collect()
     }
 
     /// How log lines look; `check` has found that it is known.

@@ -22,6 +22,8 @@ struct Flags {
 enum Command {
     /// Keep a line to a relay and answer its notifications, until SIGTERM
     Agent(agent::Flags),
+    /// Have the agent on this machine select its relay anew, the best that works
+    Select(agent::select::Flags),
     /// Notify a client, a subnet, a site or all, and print the replies
     Notify(operator::notify::Flags),
     /// Ask a client, a subnet, a site or all, print the replies and who is missing
@@ -37,6 +39,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Flags::parse().command {
         Command::Agent(flags) => agent::run(&flags),
+        Command::Select(flags) => agent::select::run(&flags),
         Command::Notify(flags) => operator::notify::run(&flags),
         Command::Query(flags) => operator::query::run(&flags),
         Command::Clients(flags) => operator::clients::run(&flags),

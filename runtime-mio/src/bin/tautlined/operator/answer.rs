@@ -14,6 +14,9 @@ const COMMON: [(&str, &str); 2] = [
     ("X-Content-Type-Options", "nosniff"),
 ];
 
+/// Why there is nothing to tell of a notification.
+pub(super) const GONE: &str = "The notification is unknown or has expired.";
+
 /// A whole response.
 #[derive(Debug)]
 pub(super) struct Answer {
@@ -36,7 +39,7 @@ impl Answer {
     pub(super) fn json(status: u16, value: &impl Serialize) -> Self {
         match serde_json::to_vec(value) {
             Ok(body) => Self::new(status, "application/json", body),
-            Err(_) => Self::problem(500, "The answer cannot be encoded."),
+            Err(_) => Self::problem(500, "internal", "The answer cannot be encoded."),
         }
     }
 
@@ -55,20 +58,32 @@ impl Answer {
     }
 
     /// Problem details (RFC 9457).
-    pub(super) fn problem(status: u16, detail: &str) -> Self {
+    pub(super) fn problem(status: u16, name: &str, detail: &str) -> Self {
         let mut body = Vec::new();
-        Problem::new(status).detail(detail).encode(&mut body);
+        Problem::new(status, name).detail(detail).encode(&mut body);
         Self::new(status, problem::CONTENT_TYPE, body)
     }
 
+    pub(super) fn no_notification(detail: &str) -> Self {
+        Self::problem(404, "no-notification", detail)
+    }
+
+    pub(super) fn wrong_query(detail: &str) -> Self {
+        Self::problem(400, "query", detail)
+    }
+
     pub(super) fn wrong_method(allowed: &'static str) -> Self {
-        let mut answer = Self::problem(405, "This path is not asked for with this method.");
+        let mut answer = Self::problem(
+            405,
+            "method",
+            "This path is not asked for with this method.",
+        );
         answer.headers.push(("Allow", allowed));
         answer
     }
 
     pub(super) fn unauthorized(detail: &str) -> Self {
-        let mut answer = Self::problem(401, detail);
+        let mut answer = Self::problem(401, "token", detail);
         let challenge = ("WWW-Authenticate", "Bearer realm=\"tautline\"");
         answer.headers.push(challenge);
         answer

@@ -1,22 +1,23 @@
-//! `GET /v1/clients`: who is registered, page by page.
+//! `GET /v1/clients`: who is registered, and how each is reached.
 
 use serde::Serialize;
 use tautline_core::Instant;
-use tautline_core::registration::ClientRecord;
+use tautline_core::registration::{ClientRecord, Subnet, SubnetName};
 use tautline_core::relay::Relay;
 
 use super::answer::Answer;
+use super::pages::{self, Rows};
+use super::places::Places;
 use super::query::Query;
 
-/// Clients of one page, unless fewer are asked for.
-const PAGE_MAX: usize = 500;
-/// Clients that are looked at for one page.
-const LOOKED_AT_MAX: usize = 10_000;
+/// What the list may be asked with.
+pub(super) const PARAMETERS: [&str; 5] = ["after", "limit", "state", "subnet", "site"];
+/// The states of a persistent connection.
+const CONNECTIONS: [&str; 2] = ["none", "open"];
 
 #[derive(Serialize)]
 struct Page<'a> {
     clients: Vec<Row<'a>>,
-    /// What `after` has to be for the next page.
     next: Option<String>,
 }
 
@@ -25,6 +26,12 @@ struct Row<'a> {
     client: String,
     hostname: &'a str,
     address: String,
+    subnet: Option<String>,
+    site: Option<&'a str>,
+    /// Where datagrams of the relay go.
+    udp: Option<String>,
+    /// Whether one is known to have come.
+    udp_proven: bool,
     /// Of its persistent connection.
     connection: &'static str,
     /// How a notification would go to it now.
@@ -32,60 +39,58 @@ struct Row<'a> {
     registered_s_ago: u64,
 }
 
-/// The clients behind the place that `after` names, at most `limit`, of those
-/// that the filters let through.
-pub(super) fn list(now: Instant, relay: &Relay, query: Option<&str>) -> Answer {
-    match try_list(now, relay, query) {
-        Ok(answer) | Err(answer) => answer,
-    }
-}
-
-fn try_list(now: Instant, relay: &Relay, query: Option<&str>) -> Result<Answer, Answer> {
-    let query = Query::of(query, &["after", "limit", "state"])?;
-    let (mut place, limit) = query.page(PAGE_MAX)?;
-    let filter = Filter::of(&query)?;
-    let mut clients = Vec::new();
-    let mut looked_at = 0;
-    while clients.len() < limit
-        && looked_at < LOOKED_AT_MAX
-        && let Some((at, record)) = relay.client_from(place)
-    {
-        place = at + 1;
-        looked_at += 1;
-        if filter.lets_through(record) {
-            clients.push(row(now, record));
-        }
-    }
-    let more = relay.client_from(place).is_some();
-    let next = more.then(|| place.saturating_sub(1).to_string());
+/// The clients that the filters let through.
+pub(super) fn list(
+    now: Instant,
+    places: &Places,
+    relay: &Relay,
+    query: &Query<'_>,
+) -> Result<Answer, Answer> {
+    let filter = Filter::of(places, query)?;
+    let client_from = |place| relay.client_from(place);
+    let Rows { rows, next } = pages::collect(query, client_from, |record| {
+        let subnet = relay.subnet_of(record);
+        let shown = filter.lets_through(record, subnet);
+        shown.then(|| row(now, places, record, subnet))
+    })?;
+    let clients = rows;
     Ok(Answer::json(200, &Page { clients, next }))
 }
 
-fn row(now: Instant, record: &ClientRecord) -> Row<'_> {
+fn row<'a>(
+    now: Instant,
+    places: &'a Places,
+    record: &'a ClientRecord,
+    subnet: Option<Subnet>,
+) -> Row<'a> {
     Row {
         client: record.id.to_string(),
-        hostname: &record.hostname,
-        address: record.observed.to_string(),
+        hostname: record.hostname(),
+        address: record.observed().to_string(),
+        subnet: subnet.map(|subnet| places.show(subnet.name)),
+        site: record.site.and_then(|site| places.site(site)),
+        udp: record.udp_address().map(|address| address.to_string()),
+        udp_proven: record.is_udp_proven(),
         connection: connection(record),
-        way: way(record),
+        way: way(record, subnet),
         registered_s_ago: now.saturating_since(record.registered_at).as_secs(),
     }
 }
 
-const CONNECTIONS: [&str; 3] = ["none", "granted", "open"];
-
-fn connection(record: &ClientRecord) -> &'static str {
-    let [none, granted, open] = CONNECTIONS;
-    match (record.connection, record.granted) {
-        (Some(_), _) => open,
-        (None, true) => granted,
-        (None, false) => none,
-    }
+const fn connection(record: &ClientRecord) -> &'static str {
+    let [none, open] = CONNECTIONS;
+    if record.is_connected() { open } else { none }
 }
 
-fn way(record: &ClientRecord) -> &'static str {
-    if record.connection.is_some() {
+/// As the relay chooses, if no way to the client has failed.
+fn way(record: &ClientRecord, subnet: Option<Subnet>) -> &'static str {
+    let has_peer = subnet.is_some_and(|subnet| subnet.connected > 0);
+    if record.is_connected() {
         "connection"
+    } else if has_peer && record.local_address().is_some() {
+        "peer"
+    } else if record.udp_address().is_some() {
+        "datagram"
     } else {
         "inbox"
     }
@@ -94,25 +99,37 @@ fn way(record: &ClientRecord) -> &'static str {
 /// Which clients are asked for.
 struct Filter {
     connection: Option<&'static str>,
+    subnet: Option<SubnetName>,
+    site: Option<u16>,
 }
 
 impl Filter {
-    fn of(query: &Query<'_>) -> Result<Self, Answer> {
-        let connection = match query.text("state") {
-            None => None,
-            Some(asked) => match CONNECTIONS.iter().find(|state| **state == asked) {
-                Some(state) => Some(*state),
-                None => {
-                    let detail = format!("state is one of {}.", CONNECTIONS.join(", "));
-                    return Err(Answer::problem(400, &detail));
-                }
-            },
-        };
-        Ok(Self { connection })
+    fn of(places: &Places, query: &Query<'_>) -> Result<Self, Answer> {
+        let connection = query.text("state").map(|asked| {
+            let state = CONNECTIONS.into_iter().find(|state| *state == asked);
+            let known = CONNECTIONS.join(", ");
+            state.ok_or_else(|| Answer::wrong_query(&format!("state is one of {known}.")))
+        });
+        let subnet = query.text("subnet").map(|text| {
+            let name = places.find(text);
+            name.map_err(|error| Answer::wrong_query(&format!("subnet: {error}.")))
+        });
+        let site = query.text("site").map(|name| {
+            let site = places.find_site(name);
+            site.ok_or_else(|| Answer::wrong_query(&format!("site: there is no site {name:?}.")))
+        });
+        Ok(Self {
+            connection: connection.transpose()?,
+            subnet: subnet.transpose()?,
+            site: site.transpose()?,
+        })
     }
 
-    fn lets_through(&self, record: &ClientRecord) -> bool {
+    fn lets_through(&self, record: &ClientRecord, subnet: Option<Subnet>) -> bool {
+        let name = subnet.map(|subnet| subnet.name);
         self.connection
             .is_none_or(|state| state == connection(record))
+            && (self.subnet.is_none() || self.subnet == name)
+            && (self.site.is_none() || self.site == record.site)
     }
 }

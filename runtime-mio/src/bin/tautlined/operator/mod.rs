@@ -3,9 +3,15 @@
 
 mod answer;
 mod clients;
+mod missing;
 mod notifications;
+mod pages;
+mod places;
 mod query;
 mod status;
+mod subnets;
+
+pub(crate) use places::Places;
 
 use subtle::ConstantTimeEq as _;
 use tautline_core::http::{Reading, ResponseBody, ResponseHead};
@@ -16,7 +22,9 @@ use tautline_std::private::Secret;
 
 use crate::metrics;
 use crate::page::{self, Asset};
+use crate::settings::Role;
 use answer::Answer;
+use query::Query;
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: u64 = 1 << 20;
@@ -30,6 +38,9 @@ pub(crate) struct Operator {
     pub(crate) statistics: Statistics,
     /// When the relay was started.
     pub(crate) started: Instant,
+    pub(crate) role: Role,
+    /// The names of sites.
+    pub(crate) places: Places,
 }
 
 /// What a request asks for.
@@ -40,8 +51,10 @@ enum Route<'a> {
     Metrics,
     Status,
     Clients,
+    Subnets,
     Notifications,
     Notification(&'a str),
+    Missing(&'a str),
 }
 
 impl Operator {
@@ -55,7 +68,7 @@ impl Operator {
                     Ok(()) => return,
                     Err(error) => {
                         tracing::error!(%error, "a request's body could not be read");
-                        Answer::problem(500, "The request's body could not be read.")
+                        Answer::problem(500, "internal", "The request's body could not be read.")
                     }
                 }
             }
@@ -66,17 +79,21 @@ impl Operator {
     /// The body of a request is complete; only one path reads its body.
     pub(crate) fn handle_body_end(&self, now: Instant, relay: &mut Relay, request: RequestId) {
         let body = relay.body(request).unwrap_or_default().to_vec();
-        let answer = notifications::create(now, relay, &body);
+        let answer = notifications::create(now, &self.places, relay, &body);
         respond(now, relay, request, &answer);
     }
 
     /// The answer to a request's head; `None` when the body decides.
     fn judge(&self, now: Instant, relay: &Relay, request: RequestId) -> Option<Answer> {
         let Some(head) = relay.request(request) else {
-            return Some(Answer::problem(500, "The request is gone."));
+            return Some(Answer::problem(500, "internal", "The request is gone."));
         };
         let Some(route) = Route::of(head.path()) else {
-            return Some(Answer::problem(404, "There is nothing at this path."));
+            return Some(Answer::problem(
+                404,
+                "no-path",
+                "There is nothing at this path.",
+            ));
         };
         if !route.methods().contains(&head.method()) {
             return Some(Answer::wrong_method(route.allowed()));
@@ -86,35 +103,56 @@ impl Operator {
         {
             return Some(answer);
         }
-        let query = head.query();
-        Some(match route {
+        if let Route::Notifications = route {
+            return None;
+        }
+        let answer = self.show(now, relay, &route, head.query());
+        Some(answer.unwrap_or_else(|refusal| refusal))
+    }
+
+    /// The answer to a request that has no body.
+    fn show(
+        &self,
+        now: Instant,
+        relay: &Relay,
+        route: &Route<'_>,
+        query: Option<&str>,
+    ) -> Result<Answer, Answer> {
+        let query = |known: &[&str]| Query::of(query, known);
+        Ok(match route {
             Route::Asset(asset) => Answer::asset(asset),
             Route::Health => Answer::text(200, "alive\n"),
             Route::Ready if relay.is_draining() => {
-                Answer::problem(503, "The relay is shutting down.")
+                Answer::problem(503, "draining", "The relay is shutting down.")
             }
             Route::Ready => Answer::text(200, "ready\n"),
             Route::Metrics => match metrics::encode(&relay.stats(), &self.statistics) {
                 Ok(text) => Answer::metrics(text),
-                Err(_) => Answer::problem(500, "The metrics cannot be encoded."),
+                Err(_) => Answer::problem(500, "internal", "The metrics cannot be encoded."),
             },
             Route::Status => status::show(self, now, relay),
-            Route::Clients => clients::list(now, relay, query),
-            Route::Notification(id) => match id.parse::<NotificationId>() {
-                Ok(id) => notifications::show(now, relay, id, query),
-                Err(_) => Answer::problem(404, "A notification's id is 16 hexadecimal digits."),
-            },
-            Route::Notifications => return None,
+            Route::Clients => {
+                clients::list(now, &self.places, relay, &query(&clients::PARAMETERS)?)?
+            }
+            Route::Subnets => subnets::list(&self.places, relay, &query(&pages::PARAMETERS)?)?,
+            Route::Notification(id) => {
+                notifications::show(now, relay, notification(id)?, &query(&["after"])?)?
+            }
+            Route::Missing(id) => {
+                missing::list(relay, notification(id)?, &query(&pages::PARAMETERS)?)?
+            }
+            Route::Notifications => Answer::wrong_method(route.allowed()),
         })
     }
 
     /// Whether the request may see and do what the operator may.
     fn admit(&self, relay: &Relay, request: RequestId) -> Result<(), Answer> {
-        let gone = || Answer::problem(500, "The request is gone.");
+        let gone = || Answer::problem(500, "internal", "The request is gone.");
         let (peer, secure) = relay.request_peer(request).ok_or_else(gone)?;
         if !secure && !peer.ip().to_canonical().is_loopback() && !self.secrets_over_plaintext {
             return Err(Answer::problem(
                 403,
+                "secret-in-clear",
                 "The operator's token travels over TLS, or on the relay's own machine.",
             ));
         }
@@ -139,9 +177,14 @@ impl<'a> Route<'a> {
             "/metrics" => Self::Metrics,
             "/v1/status" => Self::Status,
             "/v1/clients" => Self::Clients,
+            "/v1/subnets" => Self::Subnets,
             "/v1/notifications" => Self::Notifications,
             _ => match path.strip_prefix("/v1/notifications/") {
-                Some(id) => Self::Notification(id),
+                Some(rest) => match rest.split_once('/') {
+                    None => Self::Notification(rest),
+                    Some((id, "missing")) => Self::Missing(id),
+                    Some(_) => return None,
+                },
                 None => Self::Asset(page::find(path)?),
             },
         })
@@ -167,6 +210,11 @@ impl<'a> Route<'a> {
             Self::Asset(_) | Self::Health | Self::Ready | Self::Metrics
         )
     }
+}
+
+fn notification(id: &str) -> Result<NotificationId, Answer> {
+    let wrong = |_| Answer::no_notification("A notification's id is 16 hexadecimal digits.");
+    id.parse().map_err(wrong)
 }
 
 /// The token in the value of an `Authorization` field (RFC 6750 section 2.1).

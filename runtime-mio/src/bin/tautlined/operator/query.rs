@@ -22,13 +22,13 @@ impl<'a> Query<'a> {
                     known => format!("known are {}", known.join(", ")),
                 };
                 let detail = format!("This path has no such parameter: {key}; {known}.");
-                return Err(Answer::problem(400, &detail));
+                return Err(Answer::wrong_query(&detail));
             }
             if pairs.iter().any(|(before, _)| *before == key) {
-                return Err(Answer::problem(400, &format!("{key} is there twice.")));
+                return Err(Answer::wrong_query(&format!("{key} is there twice.")));
             }
             let value = decode(value)
-                .ok_or_else(|| Answer::problem(400, &format!("{key} is not UTF-8.")))?;
+                .ok_or_else(|| Answer::wrong_query(&format!("{key} is not UTF-8.")))?;
             pairs.push((key, value));
         }
         Ok(Self { pairs })
@@ -47,17 +47,8 @@ impl<'a> Query<'a> {
         let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         match digits.then(|| text.parse().ok()).flatten() {
             Some(number) => Ok(Some(number)),
-            None => Err(Answer::problem(400, &format!("{key} is not a number."))),
+            None => Err(Answer::wrong_query(&format!("{key} is not a number."))),
         }
-    }
-
-    /// The first place of a page, behind the one that `after` names, and how
-    /// many rows it may have.
-    pub(super) fn page(&self, rows_max: usize) -> Result<(usize, usize), Answer> {
-        let after = self.number("after")?;
-        let limit = self.number("limit")?.unwrap_or(rows_max);
-        let place = after.map_or(0, |last| last.saturating_add(1));
-        Ok((place, limit.clamp(1, rows_max)))
     }
 }
 
@@ -116,14 +107,5 @@ mod tests {
         }
         assert!(Query::of(Some(""), &[]).is_ok());
         assert!(Query::of(None, &[]).is_ok());
-    }
-
-    #[test]
-    fn pages_begin_behind_the_last_row() {
-        let page = |query| Query::of(Some(query), &KNOWN).and_then(|query| query.page(500));
-        assert_eq!(page("").ok(), Some((0, 500)));
-        assert_eq!(page("after=0&limit=0").ok(), Some((1, 1)));
-        assert_eq!(page("after=7&limit=501").ok(), Some((8, 500)));
-        assert!(page("after=18446744073709551615").is_ok());
     }
 }

@@ -10,6 +10,7 @@ use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tautline_core::ClientId;
+use tautline_core::notify::{LIFETIME_MAX, LIFETIME_MIN};
 
 use super::{Access, Relay};
 use crate::Failure;
@@ -40,7 +41,7 @@ pub(super) struct Message {
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
     /// How long the notification lives
-    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(LIFETIME_MIN.as_secs()..=LIFETIME_MAX.as_secs()))]
     lifetime: u64,
 }
 
@@ -122,13 +123,14 @@ fn read_payload(path: &Path) -> Result<Vec<u8>, Failure> {
 mod tests {
     use super::*;
 
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        message: Message,
+    }
+
     #[test]
     fn the_target_comes_before_the_payload() {
-        #[derive(clap::Parser)]
-        struct Line {
-            #[command(flatten)]
-            message: Message,
-        }
         let asked = |words: &[&str]| {
             let line = ["notify"].iter().chain(words);
             let message = <Line as clap::Parser>::try_parse_from(line)
@@ -159,6 +161,23 @@ mod tests {
             &["--all", "a", "--payload", "b"],
         ] {
             assert_eq!(asked(words).unwrap_err().0, 2, "{words:?}");
+        }
+    }
+
+    #[test]
+    fn a_lifetime_is_what_a_relay_takes() {
+        let parsed = |lifetime: u64| {
+            let lifetime = lifetime.to_string();
+            let line = ["notify", "--all", "--lifetime", &lifetime];
+            <Line as clap::Parser>::try_parse_from(line)
+        };
+        let (min, max) = (LIFETIME_MIN.as_secs(), LIFETIME_MAX.as_secs());
+        for lifetime in [min, max] {
+            assert_eq!(parsed(lifetime).unwrap().message.lifetime, lifetime);
+        }
+        for lifetime in [min - 1, max + 1] {
+            let told = parsed(lifetime).unwrap_err().to_string();
+            assert!(told.contains(&format!("is not in {min}..={max}")), "{told}");
         }
     }
 

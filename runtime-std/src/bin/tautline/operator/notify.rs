@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use serde_json::json;
+use tautline_core::notify::LIFETIME_MAX;
 
 use super::Access;
 use super::conversation::Conversation;
@@ -19,7 +20,7 @@ pub(crate) struct Flags {
     #[command(flatten)]
     message: Message,
     /// How long to wait for replies; 0 does not wait
-    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=LIFETIME_MAX.as_secs()))]
     wait: u64,
     /// Print JSON: one reply a line, then the figures
     #[arg(long)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use tautline_core::notify::LIFETIME_MAX;
 
 use super::Access;
 use super::conversation::Conversation;
@@ -19,7 +20,7 @@ pub(crate) struct Flags {
     #[command(flatten)]
     message: Message,
     /// How long to wait for replies
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=LIFETIME_MAX.as_secs()))]
     wait: u64,
     /// Print JSON: one reply a line, then the figures with all that are missing
     #[arg(long)]
