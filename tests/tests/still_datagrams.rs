@@ -170,13 +170,13 @@ fn law7_datagrams_and_frames_for_the_subnet_allocate_nothing() {
         let mut datagram = [0; 256];
         let len = fanout.encode(&content, ID, counter.into(), &key, &mut datagram);
         let mut frame = vec![0; 8_192];
-        let mut writer = ServeWriter::new(&mut frame, counter, &content);
+        let mut writer = ServeWriter::new(&mut frame, &content);
         let mac = fanout.mac(OTHER, counter.into(), &key);
         for host in 10..10 + TARGETS {
             let target = SocketAddr::from(([10, 0, 0, host], 52_311));
             assert!(writer.push(target, OTHER, counter.into(), mac));
         }
-        let frame_len = writer.finish().expect("it has targets");
+        let frame_len = writer.finish(counter).expect("it has targets");
         // In order as well, so that no more is remembered than was missed.
         let in_order = ToClient::Notification(notification);
         let end = frame_len + in_order.encoded_len();

@@ -520,17 +520,19 @@ impl Relay {
             Role::Line(line) => {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
-                let client = line.client;
+                let (client, told) = (line.client, line.told);
                 self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;
                 if let Some(record) = self.registry.get(client) {
                     let name = record.id;
                     self.registry.handle_disconnected(client, id);
-                    self.events.push_back(Event::Disconnected {
-                        client: name,
-                        conn: id,
-                        why,
-                    });
+                    if told {
+                        self.events.push_back(Event::Disconnected {
+                            client: name,
+                            conn: id,
+                            why,
+                        });
+                    }
                 }
             }
             Role::Closing(_) => return,

@@ -43,6 +43,9 @@ impl Relay {
             // The grant went while the 101 was written.
             Err(why) => return self.end(id, Close::Finish, why.name()),
         }
+        if let Some(line) = self.line_of(id) {
+            line.told = true;
+        }
         self.events.push_back(Event::Connected {
             client: name,
             conn: id,

@@ -387,10 +387,10 @@ impl Relay {
 }
 
 /// The groups of a registered client.
-pub(super) const fn membership_of(record: &ClientRecord) -> Membership {
+pub(super) fn membership_of(record: &ClientRecord) -> Membership {
     Membership {
         subnet: Some(record.subnet),
-        site: record.site,
+        site: record.site(),
     }
 }
 

@@ -1,10 +1,11 @@
 //! How a registration is judged.
 
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use super::super::body::{Answer, Hex, Interface, PROTOCOL, Request, Verdict};
-use super::holders::{Counted, ReleaseReason};
-use super::record::{ClientRecord, Details, Instances};
+use super::holders::{Counted, ReleaseReason, Seat};
+use super::record::{ClientRecord, Details, Instances, NO_SITE};
 use super::refusal::Refusal;
 use super::settings::Role;
 use super::subnet::Position;
@@ -216,7 +217,7 @@ impl Registry {
             udp_port: request.udp_port,
             registered_at: self.now,
             subnet: Key::new(0, 0),
-            site: position.site,
+            site: position.site.unwrap_or(NO_SITE),
             details: Details::default(),
             key: applicant.secret.session_key(session),
             registration: request.registration,
@@ -224,7 +225,7 @@ impl Registry {
             datagrams: 0,
             instances,
             expiry: None,
-            holder: None,
+            seat: Seat::NONE,
             proven: !applicant.first,
             connected: false,
             grant_ended: false,
@@ -257,7 +258,7 @@ impl Registry {
             instances,
             subnet: kept.subnet,
             expiry: kept.expiry,
-            holder: kept.holder,
+            seat: kept.seat,
             connected: kept.connected,
             udp_proven: kept.udp_proven,
             ..fresh
@@ -298,7 +299,8 @@ impl Registry {
         observed: IpAddr,
     ) -> Verdict {
         let at = Counted { subnet, observed };
-        let own = self.clients.get(client).and_then(|record| record.holder);
+        let seat = self.clients.get(client).map(|record| record.seat);
+        let own = seat.and_then(|seat| self.holders.key_of(seat));
         let reason = match (self.settings.persistent_connections, self.settings.role) {
             (false, _) => Err("disabled"),
             (true, Role::Root) => Err("root"),
@@ -317,15 +319,19 @@ impl Registry {
             Some(_) => own.filter(|own| self.holders.release(*own, ReleaseReason::Denied)),
         };
         if let Some(record) = self.clients.get_mut(client) {
-            record.holder = holder;
+            record.seat = Seat::of(holder);
         }
-        let millis = |span: core::time::Duration| match reason {
+        let millis = |span: Duration| match reason {
             None => u32::try_from(span.as_millis()).unwrap_or(u32::MAX),
             Some(_) => 0,
         };
         Verdict {
             granted: reason.is_none(),
-            wait_ms: millis(self.settings.grant.wait),
+            wait_ms: millis(match request.udp_port {
+                // No test can come that would be worth the wait.
+                0 => Duration::ZERO,
+                _ => self.settings.grant.wait,
+            }),
             valid_ms: millis(self.settings.grant.valid()),
             reason: reason.map(Into::into),
         }

@@ -29,7 +29,7 @@ pub use subnet::{Qualifier, Subnet, SubnetName};
 use crate::collections::{Index, Slab, Wheel};
 use crate::wire::proof::{self, Authorization, SessionKey};
 use crate::{ClientId, ConnId, Instant, Key, Machine, Random, Tally};
-use holders::{Due, Holders};
+use holders::{Due, Holders, Seat};
 use newcomers::Newcomers;
 use sites::Sites;
 use subnet::Subnets;
@@ -183,7 +183,7 @@ impl Registry {
     /// [`ConnectRefusal`].
     pub fn may_connect(&self, client: Key) -> Result<(), ConnectRefusal> {
         let record = self.clients.get(client).ok_or(ConnectRefusal::Unknown)?;
-        let holds = match record.holder {
+        let holds = match self.holders.key_of(record.seat) {
             Some(holder) => self.holders.may_connect(self.now, holder),
             None => Err(ConnectRefusal::NotGranted),
         };
@@ -212,7 +212,8 @@ impl Registry {
         self.may_connect(client)?;
         let record = self.clients.get_mut(client);
         let record = record.ok_or(ConnectRefusal::Unknown)?;
-        let holder = record.holder.ok_or(ConnectRefusal::NotGranted)?;
+        let holder = self.holders.key_of(record.seat);
+        let holder = holder.ok_or(ConnectRefusal::NotGranted)?;
         record.connected = true;
         Ok(self.holders.connect(holder, conn))
     }
@@ -226,9 +227,9 @@ impl Registry {
             return false;
         };
         record.connected = false;
-        record.holder = record
-            .holder
-            .filter(|holder| self.holders.disconnect(*holder));
+        let holder = self.holders.key_of(record.seat);
+        let stays = holder.filter(|holder| self.holders.disconnect(*holder));
+        record.seat = Seat::of(stays);
         true
     }
 
@@ -240,7 +241,7 @@ impl Registry {
         let Some(record) = self.clients.get_mut(client) else {
             return false;
         };
-        let Some(holder) = record.holder else {
+        let Some(holder) = self.holders.key_of(record.seat) else {
             return false;
         };
         if !self.holders.is_test(holder, nonce) {
@@ -250,7 +251,7 @@ impl Registry {
             self.udp_proven += 1;
         }
         let stays = self.holders.release(holder, ReleaseReason::UdpProven);
-        record.holder = stays.then_some(holder);
+        record.seat = Seat::of(stays.then_some(holder));
         true
     }
 
@@ -265,7 +266,8 @@ impl Registry {
 
     /// The client's open persistent connection.
     pub fn connection(&self, client: Key) -> Option<ConnId> {
-        self.holders.connection(self.clients.get(client)?.holder?)
+        let seat = self.clients.get(client)?.seat;
+        self.holders.connection(self.holders.key_of(seat)?)
     }
 
     /// The handle of a registered client.
@@ -422,7 +424,7 @@ impl Registry {
         if let Some(timer) = record.expiry {
             self.expiries.cancel(timer);
         }
-        if let Some(holder) = record.holder {
+        if let Some(holder) = self.holders.key_of(record.seat) {
             self.holders.remove(holder);
         }
         Some(record)
@@ -484,7 +486,9 @@ impl Machine for Registry {
             Due::GrantEnded { client, gone } => {
                 if let Some(record) = self.clients.get_mut(client) {
                     record.grant_ended = true;
-                    record.holder = record.holder.filter(|_| !gone);
+                    if gone {
+                        record.seat = Seat::NONE;
+                    }
                 }
                 RegistryEffect::GrantEnded { client }
             }

@@ -6,6 +6,7 @@ use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::num::NonZeroU32;
 
 use super::super::body::{Hex, Interface, Request};
+use super::holders::Seat;
 use crate::collections::TimerKey;
 use crate::wire::proof::SessionKey;
 use crate::wire::replay::ReplayWindow;
@@ -22,8 +23,8 @@ pub struct ClientRecord {
     pub registered_at: Instant,
     /// The subnet that it is in.
     pub subnet: Key,
-    /// The site that it is at, by its place in the settings.
-    pub site: Option<u16>,
+    /// [`NO_SITE`] if it is at none.
+    pub(super) site: u16,
     pub(super) details: Details,
     pub(super) key: SessionKey,
     pub(super) registration: u64,
@@ -33,7 +34,7 @@ pub struct ClientRecord {
     pub(super) instances: Instances,
     pub(super) expiry: Option<TimerKey>,
     /// Among those that hold a connection or a grant.
-    pub(super) holder: Option<Key>,
+    pub(super) seat: Seat,
     /// Whether it has ever used a key that it was given.
     pub(super) proven: bool,
     pub(super) connected: bool,
@@ -41,9 +42,17 @@ pub struct ClientRecord {
     pub(super) udp_proven: bool,
 }
 
-const _: () = assert!(size_of::<ClientRecord>() <= 144);
+const _: () = assert!(size_of::<ClientRecord>() <= 136);
+
+/// The place of the site of a client that is at none; no site has it.
+pub(super) const NO_SITE: u16 = u16::MAX;
 
 impl ClientRecord {
+    /// The site that it is at, by its place in the settings.
+    pub fn site(&self) -> Option<u16> {
+        (self.site != NO_SITE).then_some(self.site)
+    }
+
     /// Its name, for people.
     pub fn hostname(&self) -> &str {
         self.details.hostname()

@@ -158,7 +158,7 @@ impl World {
     fn verdict(&mut self, client: &mut Client) -> alloc::string::String {
         let verdict = self.register(client);
         assert_eq!(verdict.granted, verdict.reason.is_none());
-        verdict.reason.unwrap_or("granted".into())
+        verdict.reason.unwrap_or_else(|| "granted".into())
     }
 
     /// The client uses its key.

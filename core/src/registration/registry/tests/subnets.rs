@@ -181,7 +181,7 @@ fn a_site_takes_the_place_of_the_qualifier() {
         world.subnet(south).name,
         name(Qualifier::Site(1), "192.168.1.0/24")
     );
-    assert_eq!(world.record(nowhere).site, None);
+    assert_eq!(world.record(nowhere).site(), None);
     let members = |world: &World, site| {
         let mut members: Vec<_> = world.registry.members_at_site(site).collect();
         members.sort();
@@ -197,7 +197,7 @@ fn a_site_takes_the_place_of_the_qualifier() {
     world.register(&mut moved);
     assert_eq!(members(&world, 0), north[1..]);
     assert_eq!(members(&world, 1).len(), 2);
-    assert_eq!(world.record(&moved).site, Some(1));
+    assert_eq!(world.record(&moved).site(), Some(1));
     assert_eq!(
         world.registry.subnets().count(),
         world.registry.subnets_len()
