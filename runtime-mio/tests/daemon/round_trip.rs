@@ -17,7 +17,7 @@ use crate::process::Daemon;
 pub(crate) const NO_WAIT: &str = "[persistent_connections]\nwait_ms = 0\n";
 
 /// Tests end with a failure, never hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Replies to what comes with its own words, in capitals.
 #[derive(Default)]
@@ -49,6 +49,16 @@ pub(crate) fn client(
     dir: &std::path::Path,
     connect_tls: Option<ClientConfig>,
 ) -> Driver<Client> {
+    client_with(daemon, dir, connect_tls, 0)
+}
+
+/// A client that states a port for datagrams.
+pub(crate) fn client_with(
+    daemon: &Daemon,
+    dir: &std::path::Path,
+    connect_tls: Option<ClientConfig>,
+    udp_port: u16,
+) -> Driver<Client> {
     let relay = RelayAddress {
         host: "127.0.0.1".into(),
         port: daemon.address.port(),
@@ -56,6 +66,7 @@ pub(crate) fn client(
     };
     let mut settings = Settings::new(relay, "shouter.example");
     let address = std::net::Ipv4Addr::LOCALHOST.into();
+    settings.udp_port = udp_port;
     settings.interfaces = vec![Interface { address, prefix: 8 }];
     let client = Client::new(settings, Limits::default(), [7; 32]);
     let files = Files::open(dir, FilesLimits::default()).unwrap();
