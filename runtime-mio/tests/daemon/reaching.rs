@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tautline_core::{Endpoint as _, Input};
 
 use crate::process::Daemon;
-use crate::round_trip::{NO_WAIT, PATIENCE, Shouter, client, client_with, until};
+use crate::round_trip::{PATIENCE, Shouter, client, client_with, until};
 
 const SUBNET: &str = "127.0.0.0/8@site:home";
 const SITE: &str = "[[sites]]\nname = \"home\"\nnetworks = [\"127.0.0.1\"]\n";
@@ -31,7 +31,7 @@ fn notify(daemon: &Daemon, target: &Value) -> String {
 #[test]
 fn a_subnet_and_a_site_are_shown_filtered_by_and_notified() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::configured(dir.path(), &format!("{NO_WAIT}{SITE}"));
+    let daemon = Daemon::configured(dir.path(), SITE);
     let folder = tempfile::tempdir().unwrap();
     let mut driver = client(&daemon, folder.path(), None);
     let mut shouter = Shouter::default();
@@ -104,7 +104,7 @@ fn a_subnet_and_a_site_are_shown_filtered_by_and_notified() {
 #[test]
 fn who_does_not_answer_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::configured(dir.path(), NO_WAIT);
+    let daemon = Daemon::start(dir.path(), &[]);
     let folder = tempfile::tempdir().unwrap();
     let mut driver = client(&daemon, folder.path(), None);
     let mut shouter = Shouter {

@@ -13,9 +13,6 @@ use tautline_std::tls::{ClientConfig, Roots};
 
 use crate::process::Daemon;
 
-/// Clients connect at once.
-pub(crate) const NO_WAIT: &str = "[persistent_connections]\nwait_ms = 0\n";
-
 /// Tests end with a failure, never hang.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -137,7 +134,7 @@ fn notified_and_answered(
 #[test]
 fn a_notification_reaches_a_client_and_its_reply_the_operator() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::configured(dir.path(), NO_WAIT);
+    let daemon = Daemon::start(dir.path(), &[]);
     notified_and_answered(&daemon, None, |path, body| match body {
         "" => daemon.get(path).json(),
         body => daemon.post(path, body).json(),
@@ -158,7 +155,7 @@ fn clients_speak_tls_on_the_same_port() {
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let file = dir.path().join("tautlined.toml");
-    let text = format!("{NO_WAIT}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let text = format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
     std::fs::write(&file, text).unwrap();
     let data = dir.path().join("data");
     let daemon = Daemon::start(&data, &["--config", file.to_str().unwrap()]);
