@@ -17,7 +17,7 @@ fn the_first_session_works_and_survives_a_killed_relay() {
     let data = tempfile::tempdir().unwrap();
     let (relay, base) = start_relay("127.0.0.1:0", data.path());
     let agent = Program::start(
-        tautline(data.path()).args(["agent", "--relay", &base]),
+        tautline(data.path()).args(["agent", "--relay", &base, "--udp-port", "off"]),
         &data.path().join("agent.log"),
     );
     let operator = Operator {
@@ -27,7 +27,7 @@ fn the_first_session_works_and_survives_a_killed_relay() {
 
     let client = operator.wait_for_line();
     operator.notify_one(&client);
-    let uptime = operator.succeed(&["notify", "--all", "uptime"]);
+    let uptime = operator.succeed(&["query", "--all", "uptime"]);
     assert!(uptime.contains(&format!(" ({client}): machine up ")));
     assert!(uptime.ends_with(": 1 of 1 replied\n"), "{uptime}");
 
@@ -79,7 +79,7 @@ impl Operator<'_> {
             let seen = self.succeed(&["clients"]);
             let rows: Vec<&str> = seen.lines().skip(1).collect();
             if let [row] = rows[..]
-                && let [client, _, "127.0.0.1", "open", ..] =
+                && let [client, _, "127.0.0.1", _, "connection", ..] =
                     row.split_whitespace().collect::<Vec<_>>()[..]
             {
                 return Some(client.to_owned());
@@ -115,10 +115,11 @@ fn program(path: &Path, data: &Path) -> Command {
 
 /// A relay that serves, and its address as it prints it.
 fn start_relay(listen: &str, data: &Path) -> (Program, String) {
-    let mut relay = Program::start(
-        program(&binary("tautlined"), data).args(["--listen", listen]),
-        &data.join("relay.log"),
-    );
+    let mut command = program(&binary("tautlined"), data);
+    // A minute's wait for a test by UDP is too long here.
+    command.env("TAUTLINE_PERSISTENT_CONNECTIONS_WAIT_MS", "0");
+    command.args(["--listen", listen]);
+    let mut relay = Program::start(&mut command, &data.join("relay.log"));
     let greeting = relay.wait_for_log("/#token=");
     let (base, _) = greeting.split_once("/#token=").unwrap();
     (relay, base.to_owned())

@@ -25,8 +25,11 @@ fn start_agents(lab: &Lab, settings: &str) -> Vec<Program> {
     agents
 }
 
+/// Clients connect without a wait for a test by UDP.
+const AT_ONCE: &str = "[persistent_connections]\nwait_ms = 0\n";
+
 fn is_connected(client: &Value) -> bool {
-    client["connected"] == true
+    client["connection"] == "open"
 }
 
 fn hostname_of(operator: &Operator<'_>, host: &Host) -> String {
@@ -39,7 +42,7 @@ fn hostname_of(operator: &Operator<'_>, host: &Host) -> String {
 #[test]
 fn all_come_by_tcp_and_two_sites_with_the_same_addresses_are_told_apart() {
     let Some(lab) = Lab::build() else { return };
-    let _relay = lab.start_relay("");
+    let _relay = lab.start_relay(AT_ONCE);
     let _agents = start_agents(&lab, QUIET);
     let operator = lab.operator();
 
@@ -148,7 +151,7 @@ fn a_router_refuses_aloud_and_forgets_silently() {
 #[test]
 fn a_client_that_is_killed_is_missed_and_comes_back_as_itself() {
     let Some(lab) = Lab::build() else { return };
-    let _relay = lab.start_relay("");
+    let _relay = lab.start_relay(AT_ONCE);
     let operator = lab.operator();
     let [c1, c2, _] = &lab.north.clients;
     let start = |host| {
@@ -177,7 +180,7 @@ fn a_client_that_is_killed_is_missed_and_comes_back_as_itself() {
 #[test]
 fn p4_a_line_that_is_cut_silently_holds_nobody_up() {
     let Some(lab) = Lab::build() else { return };
-    let _relay = lab.start_relay("");
+    let _relay = lab.start_relay(AT_ONCE);
     let _agents = start_agents(&lab, QUIET);
     let operator = lab.operator();
     let [c1, ..] = &lab.north.clients;
@@ -198,7 +201,7 @@ fn behind_a_firewall_that_forgets_a_new_line_replaces_the_deaf_one() {
     let Some(lab) = Lab::build() else { return };
     let (north, south) = (&lab.north.router, &lab.south.router);
     north.forget_idle(Duration::from_secs(1));
-    let _relay = lab.start_relay("");
+    let _relay = lab.start_relay(AT_ONCE);
     let operator = lab.operator();
     let [c1, ..] = &lab.north.clients;
     let [e1, ..] = &lab.south.clients;
