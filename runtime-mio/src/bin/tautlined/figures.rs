@@ -30,6 +30,7 @@ pub(crate) fn of(settings: &Settings, identity: &Identity) -> relay::Settings {
         retry_delay: Duration::from_millis(lines.retry_delay_ms),
         attempts_max: lines.attempts_max,
         attempt_timeout: Duration::from_millis(lines.attempt_timeout_ms),
+        tests: lines.test_sends_ms.map(Duration::from_millis),
     };
     let site = |site: &settings::Site| Site {
         name: site.name.clone(),

@@ -68,7 +68,7 @@ fn row<'a>(
         hostname: record.hostname(),
         address: record.observed().to_string(),
         subnet: subnet.map(|subnet| places.show(subnet.name)),
-        site: record.site.and_then(|site| places.site(site)),
+        site: record.site().and_then(|site| places.site(site)),
         udp: record.udp_address().map(|address| address.to_string()),
         udp_proven: record.is_udp_proven(),
         connection: connection(record),
@@ -130,6 +130,6 @@ impl Filter {
         self.connection
             .is_none_or(|state| state == connection(record))
             && (self.subnet.is_none() || self.subnet == name)
-            && (self.site.is_none() || self.site == record.site)
+            && (self.site.is_none() || self.site == record.site())
     }
 }
