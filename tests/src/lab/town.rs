@@ -157,7 +157,7 @@ impl Lab {
         static PATH: LazyLock<PathBuf> = LazyLock::new(|| binary("tautline"));
         let own = format!(
             "data_dir = {:?}\n\
-             relay.address = \"http://{}:{PORT}\"\n\
+             relay.addresses = \"http://{}:{PORT}\"\n\
              relay.secrets_over_plaintext = true\n\
              client.hostname = {:?}\n",
             host.folder(self),
