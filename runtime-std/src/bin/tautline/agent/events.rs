@@ -30,8 +30,25 @@ impl Events<'_> {
     ) -> ControlFlow<Result<(), Failure>> {
         match event {
             Event::Registered {
-                client, granted, ..
-            } => tracing::info!(%client, granted, "registered"),
+                client,
+                granted,
+                reason,
+                ..
+            } => tracing::info!(%client, granted, reason, "registered"),
+            Event::Reached => tracing::info!("datagrams reach this machine"),
+            Event::AttemptFailed {
+                attempt,
+                attempts_max,
+                is_last,
+                why,
+            } => {
+                let next = if is_last {
+                    "the line did not open; it is tried again after the next registration"
+                } else {
+                    "the line did not open; it is tried again"
+                };
+                tracing::warn!(attempt, of = attempts_max, %why, "{next}");
+            }
             Event::Failed { what, why } => {
                 tracing::warn!(what, %why, "failed; it is tried again");
                 if why == EventFailure::Cloned {
@@ -60,8 +77,12 @@ impl Events<'_> {
             },
             Event::Connected => tracing::info!("the line is open"),
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
-            Event::Notification { notification, id } => {
-                tracing::info!(%id, "notification");
+            Event::Notification {
+                notification,
+                id,
+                by,
+            } => {
+                tracing::info!(%id, by = by.name(), "notification");
                 self.answer(client, now, notification);
             }
             Event::NotificationExpired { notification } => {
