@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tautline_core::Instant;
 use tautline_core::client::{Client, Event, Failure as EventFailure};
 use tautline_core::notify::Handle;
+use tautline_core::wire::message::ByeReason;
 use tautline_std::origin::Origin;
 
 use super::answers::{Machine, NO_HANDLER};
@@ -76,6 +77,9 @@ impl Events<'_> {
                 None => tracing::warn!(relay, "an unknown relay is used from now on"),
             },
             Event::Connected => tracing::info!("the line is open"),
+            Event::Disconnected { why } if why == EventFailure::Bye(ByeReason::Replaced.name()) => {
+                tracing::info!("another line of this client takes the place of this one");
+            }
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
             Event::Notification {
                 notification,
