@@ -115,11 +115,10 @@ fn program(path: &Path, data: &Path) -> Command {
 
 /// A relay that serves, and its address as it prints it.
 fn start_relay(listen: &str, data: &Path) -> (Program, String) {
-    let mut command = program(&binary("tautlined"), data);
-    // A minute's wait for a test by UDP is too long here.
-    command.env("TAUTLINE_PERSISTENT_CONNECTIONS_WAIT_MS", "0");
-    command.args(["--listen", listen]);
-    let mut relay = Program::start(&mut command, &data.join("relay.log"));
+    let mut relay = Program::start(
+        program(&binary("tautlined"), data).args(["--listen", listen]),
+        &data.join("relay.log"),
+    );
     let greeting = relay.wait_for_log("/#token=");
     let (base, _) = greeting.split_once("/#token=").unwrap();
     (relay, base.to_owned())

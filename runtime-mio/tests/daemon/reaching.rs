@@ -1,9 +1,13 @@
 //! Subnets, sites, verdicts, and who did not answer.
 
+use std::net::UdpSocket;
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
+use tautline_core::{Endpoint as _, Input};
 
 use crate::process::Daemon;
-use crate::round_trip::{NO_WAIT, Shouter, client, until};
+use crate::round_trip::{PATIENCE, Shouter, client, client_with, until};
 
 const SUBNET: &str = "127.0.0.0/8@site:home";
 const SITE: &str = "[[sites]]\nname = \"home\"\nnetworks = [\"127.0.0.1\"]\n";
@@ -27,7 +31,7 @@ fn notify(daemon: &Daemon, target: &Value) -> String {
 #[test]
 fn a_subnet_and_a_site_are_shown_filtered_by_and_notified() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::configured(dir.path(), &format!("{NO_WAIT}{SITE}"));
+    let daemon = Daemon::configured(dir.path(), SITE);
     let folder = tempfile::tempdir().unwrap();
     let mut driver = client(&daemon, folder.path(), None);
     let mut shouter = Shouter::default();
@@ -100,7 +104,7 @@ fn a_subnet_and_a_site_are_shown_filtered_by_and_notified() {
 #[test]
 fn who_does_not_answer_is_missing() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::configured(dir.path(), NO_WAIT);
+    let daemon = Daemon::start(dir.path(), &[]);
     let folder = tempfile::tempdir().unwrap();
     let mut driver = client(&daemon, folder.path(), None);
     let mut shouter = Shouter {
@@ -146,6 +150,51 @@ fn p1_a_verdict_says_why_not() {
             status["persistent_connections"]["verdicts"],
             json!({ reason: 1 }),
             "{status}"
+        );
+    }
+}
+
+#[test]
+fn p1_a_test_that_arrives_takes_the_place_of_a_connection() {
+    let timers = "[persistent_connections]\nwait_ms = 600000\ntest_sends_ms = [";
+    for (sends, proven) in [
+        ("1, 400000, 400001", true),
+        ("500000, 500001, 500002", false),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let daemon = Daemon::configured(dir.path(), &format!("{timers}{sends}]\n"));
+        let folder = tempfile::tempdir().unwrap();
+        // The test has the client's socket, so that nobody takes its port.
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let mut driver = client_with(&daemon, folder.path(), None, port);
+        let mut shouter = Shouter::default();
+        until(&mut driver, &mut shouter, |shouter| shouter.registered);
+        let shown = || rows(&daemon, "/v1/clients", "clients")[0].clone();
+        let started = Instant::now();
+        while shown()["udp_proven"] != proven {
+            assert!(started.elapsed() < PATIENCE, "{}", shown());
+            let mut bytes = [0; 2_048];
+            if let Ok((len, from)) = socket.recv_from(&mut bytes) {
+                let bytes = &bytes[..len];
+                driver.command(|client, now| {
+                    client.handle_input(now, Input::Datagram { from, bytes })
+                });
+            }
+            let pause = Some(Duration::from_millis(10));
+            driver.turn(&mut shouter, pause).unwrap();
+        }
+        assert_eq!(
+            (&shown()["connection"], &shown()["way"]),
+            (&"none".into(), &"datagram".into())
+        );
+        let granted = rows(&daemon, "/v1/subnets", "subnets")[0]["granted"].clone();
+        assert_eq!(granted, u64::from(!proven));
+        let tests = daemon.get("/v1/status").json()["tests"].clone();
+        assert_eq!(
+            tests,
+            json!({ "sent": u64::from(proven), "proven": u64::from(proven) })
         );
     }
 }

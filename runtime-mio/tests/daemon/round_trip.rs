@@ -13,11 +13,8 @@ use tautline_std::tls::{ClientConfig, Roots};
 
 use crate::process::Daemon;
 
-/// Clients connect at once.
-pub(crate) const NO_WAIT: &str = "[persistent_connections]\nwait_ms = 0\n";
-
 /// Tests end with a failure, never hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Replies to what comes with its own words, in capitals.
 #[derive(Default)]
@@ -49,6 +46,16 @@ pub(crate) fn client(
     dir: &std::path::Path,
     connect_tls: Option<ClientConfig>,
 ) -> Driver<Client> {
+    client_with(daemon, dir, connect_tls, 0)
+}
+
+/// A client that states a port for datagrams.
+pub(crate) fn client_with(
+    daemon: &Daemon,
+    dir: &std::path::Path,
+    connect_tls: Option<ClientConfig>,
+    udp_port: u16,
+) -> Driver<Client> {
     let relay = RelayAddress {
         host: "127.0.0.1".into(),
         port: daemon.address.port(),
@@ -56,6 +63,7 @@ pub(crate) fn client(
     };
     let mut settings = Settings::new(relay, "shouter.example");
     let address = std::net::Ipv4Addr::LOCALHOST.into();
+    settings.udp_port = udp_port;
     settings.interfaces = vec![Interface { address, prefix: 8 }];
     let client = Client::new(settings, Limits::default(), [7; 32]);
     let files = Files::open(dir, FilesLimits::default()).unwrap();
@@ -126,7 +134,7 @@ fn notified_and_answered(
 #[test]
 fn a_notification_reaches_a_client_and_its_reply_the_operator() {
     let dir = tempfile::tempdir().unwrap();
-    let daemon = Daemon::configured(dir.path(), NO_WAIT);
+    let daemon = Daemon::start(dir.path(), &[]);
     notified_and_answered(&daemon, None, |path, body| match body {
         "" => daemon.get(path).json(),
         body => daemon.post(path, body).json(),
@@ -147,7 +155,7 @@ fn clients_speak_tls_on_the_same_port() {
     std::fs::write(&certificate, made.cert.pem()).unwrap();
     std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
     let file = dir.path().join("tautlined.toml");
-    let text = format!("{NO_WAIT}[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
+    let text = format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}\n");
     std::fs::write(&file, text).unwrap();
     let data = dir.path().join("data");
     let daemon = Daemon::start(&data, &["--config", file.to_str().unwrap()]);

@@ -136,8 +136,10 @@ impl PersistentConnections {
     }
 
     fn check_test_sends(&self, checks: &mut Checks, key: &str) {
-        // One that comes after the wait still shows that UDP works.
         let sends = &self.test_sends_ms;
+        for send in sends {
+            checks.range(key, send, 0..=HOUR_MS);
+        }
         let not_later = sends.windows(2).find(|pair| pair[1] <= pair[0]);
         if let Some(&[before, after]) = not_later {
             checks.require(key, false, || {
@@ -251,6 +253,12 @@ mod tests {
                     datagrams_per_second_max = 0\nserved_timeout_ms = 500\nsulk_ms = 5000\n\
                     [[sites]]\nname = \"berlin\"\nnetworks = [\"203.0.113.0/24\", \"::1\"]\n";
         assert_eq!(told(text), [""; 0]);
+        let two = told("[persistent_connections]\ntest_sends_ms = [1, 2]\n");
+        assert!(
+            two[0]
+                .starts_with("a.toml:2:17: persistent_connections.test_sends_ms: invalid length 2"),
+            "{two:?}"
+        );
     }
 
     #[test]
