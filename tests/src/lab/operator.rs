@@ -106,7 +106,7 @@ impl<'a> Operator<'a> {
         let output = command.output().expect("the command starts");
         let (said, wrong) = (text(&output.stdout), text(&output.stderr));
         assert!(output.status.success(), "{arguments:?}: {said}{wrong}");
-        println!("\n$ tautline {}\n{said}", arguments.join(" "));
+        println!("$ tautline {}\n{said}", arguments.join(" "));
         said
     }
 

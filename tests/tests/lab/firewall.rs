@@ -26,8 +26,7 @@ fn what_a_firewall_forgot_is_found_by_asking() {
     };
     ask(c1);
     of_c1.wait_for_log("by=\"inbox\"");
-    // Its peer is deaf; the relay tries a datagram then, which is dropped.
-    let dropped = router.udp_dropped();
+    // Its peer is deaf.
     ask(c2);
     of_c2.wait_for_log("by=\"inbox\"");
     let status = operator.get("/v1/status");
@@ -35,7 +34,6 @@ fn what_a_firewall_forgot_is_found_by_asking() {
         status["notifications"]["sent"]["inbox"].as_u64() >= Some(2),
         "{status}"
     );
-    assert!(router.udp_dropped() >= dropped);
     assert!(
         !of_c1.log().contains("the line is gone"),
         "neither end was told"

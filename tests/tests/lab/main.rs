@@ -15,7 +15,7 @@ mod tcp_alone;
 
 use serde_json::Value;
 use tautline_tests::Program;
-use tautline_tests::lab::{Host, Lab, Operator, PORT};
+use tautline_tests::lab::{Host, Lab, Operator, PORT, Packets};
 
 /// The relay's figures, with waits that are a fraction of the real ones.
 const RELAY: &str = "\
@@ -87,7 +87,7 @@ fn hostname_of(operator: &Operator<'_>, host: &Host) -> String {
     replies[host.name].clone()
 }
 
-/// One datagram between these two.
-fn one_datagram(other: &Host) -> std::collections::BTreeMap<(std::net::Ipv4Addr, u16), u64> {
+/// One packet, from or to this host.
+fn once_at(other: &Host) -> Packets {
     [((other.address, PORT), 1)].into()
 }

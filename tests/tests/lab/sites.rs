@@ -4,7 +4,7 @@ use serde_json::json;
 use tautline_tests::lab::{Host, Lab, PORT};
 
 use super::{
-    AGENT, NEVER_ASKS, RELAY, hostname_of, one_datagram, start_denied, start_granted, start_relay,
+    AGENT, NEVER_ASKS, RELAY, hostname_of, once_at, start_denied, start_granted, start_relay,
     wait_for_lines,
 };
 
@@ -28,7 +28,7 @@ fn p3_two_sites_with_the_same_addresses_serve_their_own_clients_only() {
             assert_eq!(sent.is_empty(), !is(peer), "{name}: {counts:?}");
             assert_eq!(came.is_empty(), !is(client), "{name}: {counts:?}");
         }
-        assert_eq!(seen[client.name].udp_in, one_datagram(peer));
+        assert_eq!(seen[client.name].udp_in, once_at(peer));
     }
 
     let south = json!({ "subnet": "192.168.1.0/24@198.51.100.130" });

@@ -4,7 +4,7 @@ use tautline_tests::Program;
 use tautline_tests::lab::{Host, Lab, Operator};
 
 use super::{
-    hostname_of, is_connected, one_datagram, start, start_denied, start_granted, start_relay,
+    hostname_of, is_connected, once_at, start, start_denied, start_granted, start_relay,
     wait_for_lines,
 };
 
@@ -36,8 +36,8 @@ fn p1_p3_p4_the_story_of_two_sites_and_a_client_in_the_open() {
         "{peer} brought c3 a notification; c3 replied to the relay itself"
     ));
     let seen = lab.watch(|| assert_eq!(hostname_of(&operator, &lab.d1), "d1"));
-    assert_eq!(seen["relay"].udp_out, one_datagram(&lab.d1));
-    assert_eq!(seen["d1"].tcp_opened, one_datagram(&lab.relay));
+    assert_eq!(seen["relay"].udp_out, once_at(&lab.d1));
+    assert_eq!(seen["d1"].tcp_opened, once_at(&lab.relay));
     lab.tell("the relay sent d1 one by datagram");
     let shown = operator.show(&["query", "--all", "hostname"]);
     assert!(shown.ends_with(": 6 of 6 replied\n"), "{shown}");
@@ -93,10 +93,10 @@ fn a_peer_brings_it(lab: &Lab, operator: &Operator<'_>, host: &Host) -> &'static
     let [(peer, sent)] = senders[..] else {
         panic!("not one sender: {seen:?}");
     };
-    assert_eq!(sent.udp_out, one_datagram(host));
+    assert_eq!(sent.udp_out, once_at(host));
     let peer = lab.hosts().find(|host| host.name == *peer);
     let peer = peer.expect("not the relay");
-    assert_eq!(seen[host.name].udp_in, one_datagram(peer));
-    assert_eq!(seen[host.name].tcp_opened, one_datagram(&lab.relay));
+    assert_eq!(seen[host.name].udp_in, once_at(peer));
+    assert_eq!(seen[host.name].tcp_opened, once_at(&lab.relay));
     peer.name
 }
