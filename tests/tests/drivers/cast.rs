@@ -92,7 +92,9 @@ pub(crate) fn hear_client(
         Event::Connected => "connected".to_owned(),
         Event::Disconnected { why } => format!("disconnected: {why}"),
         Event::Stopped => "stopped".to_owned(),
-        Event::Notification { notification, id } => {
+        Event::Notification {
+            notification, id, ..
+        } => {
             about = Some(id);
             let (told, payload) = client.notification(notification).expect("it waits");
             assert_eq!(told, id);
