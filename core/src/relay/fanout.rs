@@ -83,7 +83,7 @@ impl Fanout {
     }
 
     /// Whether nothing is left to do.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "_test"))]
     pub(super) fn is_empty(&self) -> bool {
         self.spreads.is_empty() && self.tasks.is_empty()
     }
