@@ -168,7 +168,7 @@ impl Relay {
                 }
                 Brought::Done | Brought::Datagram { .. } => match task.only {
                     Some(_) => self.fanout.finish(subnet, key),
-                    None => _ = self.registry.pass_member(subnet),
+                    None => self.registry.pass_member(subnet),
                 },
             }
             if let Brought::Datagram { to, len } = brought {

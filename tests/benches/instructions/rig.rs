@@ -119,5 +119,5 @@ impl Rig {
 
 /// A client's first registration, as it goes over the wire.
 pub(crate) fn registration(place: usize) -> String {
-    fleet::request("POST", "/v1/register", "", &fleet::registration(place))
+    fleet::request("POST", "/v1/register", "", &fleet::registration(place, 0))
 }

@@ -94,7 +94,7 @@ impl Director {
             (11, Some(peer), _) => vec![8, peer, b, 0, 0],
             (12 | 13, Some(peer), _) => vec![9, peer, b, c, 1, 0],
             (14, Some(peer), _) => vec![20, peer, b, 0, 0],
-            (15..20, _, Some(peer)) => vec![19, peer, c | 4 * u8::from(b > 0), 0],
+            (15..20, _, Some(peer)) => vec![19, peer, c | (4 * u8::from(b > 0)), 0],
             (20, _, Some(peer)) => vec![10, peer, b, 4, 6, 0, 0, 0],
             (21, ..) if c < 128 => vec![12, a, b],
             (22, ..) => vec![15, 26, 0, b, c, a & 3, 0],
