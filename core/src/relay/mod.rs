@@ -41,6 +41,7 @@ use crate::registration::{ClientRecord, Registry, Subnet, SubnetName};
 use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
 use fanout::Fanout;
+use routing::membership_of;
 
 /// The sans-IO relay. [The crate's front page](crate) shows how to drive it.
 pub struct Relay {
@@ -217,7 +218,8 @@ impl Relay {
         let mut place = place;
         loop {
             let (client, record) = self.registry.next_from(place)?;
-            let concerned = self.notifier.concerns(key, client, self.membership(client));
+            let membership = membership_of(record);
+            let concerned = self.notifier.concerns(key, client, membership);
             if concerned && !self.notifier.has_replied(notification, record.id) {
                 return Some((client.index(), record));
             }

@@ -145,6 +145,7 @@ fn p1_a_verdict_says_why_not() {
             (&clients[0]["connection"], &clients[0]["way"]),
             (&"none".into(), &"inbox".into())
         );
+        assert_eq!(clients[0]["denied"], reason);
         let status = daemon.get("/v1/status").json();
         assert_eq!(
             status["persistent_connections"]["verdicts"],
@@ -185,10 +186,12 @@ fn p1_a_test_that_arrives_takes_the_place_of_a_connection() {
             let pause = Some(Duration::from_millis(10));
             driver.turn(&mut shouter, pause).unwrap();
         }
+        let state = if proven { "none" } else { "granted" };
         assert_eq!(
             (&shown()["connection"], &shown()["way"]),
-            (&"none".into(), &"datagram".into())
+            (&state.into(), &"datagram".into())
         );
+        assert_eq!(shown()["denied"], Value::Null);
         let granted = rows(&daemon, "/v1/subnets", "subnets")[0]["granted"].clone();
         assert_eq!(granted, u64::from(!proven));
         let tests = daemon.get("/v1/status").json()["tests"].clone();

@@ -107,7 +107,7 @@ fn notified_and_answered(
     assert_eq!(shown["way"], "connection");
     let of_state = |state| ask(&format!("/v1/clients?state={state}"), "")["clients"].clone();
     assert_eq!(of_state("open").as_array().unwrap().len(), 1);
-    assert_eq!(of_state("none").as_array().unwrap().len(), 0);
+    assert_eq!(of_state("granted").as_array().unwrap().len(), 0);
     assert_eq!(clients["next"], serde_json::Value::Null);
 
     for target in [

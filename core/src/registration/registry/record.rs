@@ -7,6 +7,7 @@ use core::num::NonZeroU32;
 
 use super::super::body::{Hex, Interface, Request};
 use super::holders::Seat;
+use super::refusal::Denial;
 use crate::collections::TimerKey;
 use crate::wire::proof::SessionKey;
 use crate::wire::replay::ReplayWindow;
@@ -38,7 +39,8 @@ pub struct ClientRecord {
     /// Whether it has ever used a key that it was given.
     pub(super) proven: bool,
     pub(super) connected: bool,
-    pub(super) grant_ended: bool,
+    /// Why it may not have a persistent connection since its last registration.
+    pub(super) denied: Option<Denial>,
     pub(super) udp_proven: bool,
 }
 
@@ -71,6 +73,17 @@ impl ClientRecord {
     /// Whether its persistent connection is open.
     pub const fn is_connected(&self) -> bool {
         self.connected
+    }
+
+    /// Whether it holds a grant and has no connection yet.
+    pub fn is_granted(&self) -> bool {
+        self.seat != Seat::NONE && !self.connected
+    }
+
+    /// Why its last registration was not granted a persistent connection, in
+    /// the word of the verdict; `grant_ended` if it was and none came in time.
+    pub fn denied(&self) -> Option<&'static str> {
+        self.denied.map(Denial::name)
     }
 
     /// Whether it has ever used a key that it was given.

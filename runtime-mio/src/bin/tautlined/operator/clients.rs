@@ -13,7 +13,7 @@ use super::query::Query;
 /// What the list may be asked with.
 pub(super) const PARAMETERS: [&str; 5] = ["after", "limit", "state", "subnet", "site"];
 /// The states of a persistent connection.
-const CONNECTIONS: [&str; 2] = ["none", "open"];
+const CONNECTIONS: [&str; 3] = ["none", "granted", "open"];
 
 #[derive(Serialize)]
 struct Page<'a> {
@@ -34,6 +34,8 @@ struct Row<'a> {
     udp_proven: bool,
     /// Of its persistent connection.
     connection: &'static str,
+    /// Why the last registration was not granted one.
+    denied: Option<&'static str>,
     /// How a notification would go to it now.
     way: &'static str,
     registered_s_ago: u64,
@@ -72,14 +74,21 @@ fn row<'a>(
         udp: record.udp_address().map(|address| address.to_string()),
         udp_proven: record.is_udp_proven(),
         connection: connection(record),
+        denied: record.denied(),
         way: way(record, subnet),
         registered_s_ago: now.saturating_since(record.registered_at).as_secs(),
     }
 }
 
-const fn connection(record: &ClientRecord) -> &'static str {
-    let [none, open] = CONNECTIONS;
-    if record.is_connected() { open } else { none }
+fn connection(record: &ClientRecord) -> &'static str {
+    let [none, granted, open] = CONNECTIONS;
+    if record.is_connected() {
+        open
+    } else if record.is_granted() {
+        granted
+    } else {
+        none
+    }
 }
 
 /// As the relay chooses, if no way to the client has failed.
