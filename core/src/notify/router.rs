@@ -255,6 +255,11 @@ impl Router {
         self.line(line).map_or(0, |line| line.load() as usize)
     }
 
+    /// Whether a line of the subnet is open.
+    pub fn has_line(&self, subnet: Key) -> bool {
+        self.subnet_place(subnet).is_some()
+    }
+
     /// What the line can do at the moment.
     pub fn line_state(&self, line: Key) -> LineState {
         self.line(line).map_or(LineState::Closed, |line| line.state)

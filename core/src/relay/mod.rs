@@ -242,6 +242,12 @@ impl Relay {
         self.registry.subnet(record.subnet)
     }
 
+    /// Whether another client of its subnet can bring the client what the relay
+    /// says: one with a connection that takes datagrams itself.
+    pub fn has_peer(&self, record: &ClientRecord) -> bool {
+        record.is_servable() && self.router.has_line(record.subnet)
+    }
+
     /// How much the relay holds at the moment, and what it counted.
     pub fn stats(&self) -> Stats {
         Stats {

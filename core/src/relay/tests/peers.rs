@@ -105,6 +105,30 @@ fn p3_one_to_all_reaches_each_once() {
 }
 
 #[test]
+fn a_client_that_takes_no_datagrams_is_nobodys_peer() {
+    let mut rig = open_relay();
+    let other = Member::quiet(&mut rig, NAT, &inner(9));
+    let has_peer = |rig: &Rig<Relay>| {
+        let record = rig.endpoint.client(other.peer.id).unwrap();
+        rig.endpoint.has_peer(record)
+    };
+    let mut deaf = Member::with_port(&mut rig, NAT, &inner(1), true, 0);
+    let deaf_conn = deaf.connect(&mut rig);
+    assert!(!has_peer(&rig), "it has no socket to send from");
+    notify(&mut rig, To::Client(other.peer.id), b"x");
+    assert_eq!(serves(&mut rig, deaf_conn), []);
+    assert_eq!(sent(&mut rig).len(), 1, "by datagram");
+
+    let (_, conn) = Member::connected(&mut rig, NAT, &inner(2));
+    assert!(has_peer(&rig));
+    notify(&mut rig, To::Client(other.peer.id), b"y");
+    assert_eq!(serves(&mut rig, conn).len(), 1);
+    assert_eq!(sent(&mut rig), []);
+    rig.closed(conn, CloseReason::Reset);
+    assert!(!has_peer(&rig));
+}
+
+#[test]
 fn p4_a_peer_that_closes_before_it_confirms_is_replaced_by_another() {
     let mut rig = open_relay();
     let (peers, mut others) = subnet(&mut rig, 2, 1);

@@ -53,18 +53,14 @@ pub(super) fn list(
     let Rows { rows, next } = pages::collect(query, client_from, |record| {
         let subnet = relay.subnet_of(record);
         let shown = filter.lets_through(record, subnet);
-        shown.then(|| row(now, places, record, subnet))
+        shown.then(|| row(now, places, relay, record))
     })?;
     let clients = rows;
     Ok(Answer::json(200, &Page { clients, next }))
 }
 
-fn row<'a>(
-    now: Instant,
-    places: &'a Places,
-    record: &'a ClientRecord,
-    subnet: Option<Subnet>,
-) -> Row<'a> {
+fn row<'a>(now: Instant, places: &'a Places, relay: &Relay, record: &'a ClientRecord) -> Row<'a> {
+    let subnet = relay.subnet_of(record);
     Row {
         client: record.id.to_string(),
         hostname: record.hostname(),
@@ -75,7 +71,7 @@ fn row<'a>(
         udp_proven: record.is_udp_proven(),
         connection: connection(record),
         denied: record.denied(),
-        way: way(record, subnet),
+        way: way(relay, record),
         registered_s_ago: now.saturating_since(record.registered_at).as_secs(),
     }
 }
@@ -92,11 +88,10 @@ fn connection(record: &ClientRecord) -> &'static str {
 }
 
 /// As the relay chooses, if no way to the client has failed.
-fn way(record: &ClientRecord, subnet: Option<Subnet>) -> &'static str {
-    let has_peer = subnet.is_some_and(|subnet| subnet.connected > 0);
+fn way(relay: &Relay, record: &ClientRecord) -> &'static str {
     if record.is_connected() {
         "connection"
-    } else if has_peer && record.local_address().is_some() {
+    } else if relay.has_peer(record) {
         "peer"
     } else if record.udp_address().is_some() {
         "datagram"
