@@ -125,7 +125,7 @@ impl Pair {
 
     /// Why a newcomer is refused.
     fn newcomer_refused(&self, observed: IpAddr, secure: bool) -> Option<Refusal> {
-        let newcomers = || self.naive.list.iter().filter(|listed| !listed.proven);
+        let newcomers = || self.naive.list.iter().filter(|listed| listed.newcomer);
         let near = newcomers().filter(|listed| listed.wish.observed == observed);
         if !observed.is_loopback() && !secure && !self.plaintext {
             Some(Refusal::SecretInClear)

@@ -101,8 +101,11 @@ pub(super) struct Listed {
     pub(super) used: Vec<u64>,
     pub(super) datagrams: u64,
     pub(super) wish: Wish,
-    /// It has used a key that it was given.
-    pub(super) proven: bool,
+    /// It has used a key that it was given, or came again by its identity
+    /// that it was given in this run.
+    proven: bool,
+    /// It was given its identity, and is not proven.
+    pub(super) newcomer: bool,
     pub(super) connection: Option<ConnId>,
     /// What its tests carry, once one was sent.
     pub(super) nonce: Option<u64>,
@@ -126,6 +129,7 @@ impl Listed {
 
     /// A newcomer's life begins anew when it proves itself.
     pub(super) fn prove(&mut self, now: Instant) {
+        self.newcomer = false;
         if !core::mem::replace(&mut self.proven, true) {
             self.expires_at = self.life(now);
         }
@@ -259,7 +263,8 @@ impl Naive {
             used: Vec::new(),
             datagrams: 0,
             wish,
-            proven: admission.answer.secret.is_none(),
+            proven: false,
+            newcomer: admission.answer.secret.is_some(),
             connection: None,
             nonce: None,
             grant: None,
@@ -285,6 +290,7 @@ impl Naive {
                     counted: old.counted,
                     released: old.released,
                     instances: old.instances,
+                    proven: old.proven || old.newcomer,
                     udp_proven: old.udp_proven && address(&old.wish) == address(&wish),
                     ..fresh
                 }
@@ -381,7 +387,7 @@ impl Naive {
             (self.list.len(), self.list.len())
         );
         assert_eq!(registry.is_empty(), self.list.is_empty());
-        assert_eq!(counts.newcomers, count(&|listed| !listed.proven));
+        assert_eq!(counts.newcomers, count(&|listed| listed.newcomer));
         assert_eq!(
             counts.connected,
             count(&|listed| listed.connection.is_some())
@@ -396,6 +402,7 @@ impl Naive {
             assert_eq!(record.is_connected(), listed.connection.is_some());
             assert_eq!(registry.connection(listed.client), listed.connection);
             assert_eq!(record.is_udp_proven(), listed.udp_proven);
+            assert_eq!(record.is_proven(), listed.proven);
             assert_eq!(record.observed(), listed.wish.observed);
             let may = registry.may_connect(listed.client);
             assert_eq!(may, listed.may_connect(now));

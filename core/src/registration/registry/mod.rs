@@ -77,7 +77,7 @@ pub enum RegistryEffect {
 pub struct RegistryCounts {
     /// Registered clients.
     pub clients: usize,
-    /// Of them, those that never used a key that they were given.
+    /// Of them, those that were given an identity and did nothing with it yet.
     pub newcomers: usize,
     /// Subnets of registered clients.
     pub subnets: usize,

@@ -1,4 +1,4 @@
-//! Clients that never used the key that they were given.
+//! Clients that were given an identity and did nothing with it yet.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -46,6 +46,10 @@ impl Newcomers {
 
     pub(super) fn leave(&mut self, client: u32) {
         self.groups.leave(client);
+    }
+
+    pub(super) fn contains(&self, client: u32) -> bool {
+        self.groups.group_of(client).is_some()
     }
 
     pub(super) const fn len(&self) -> usize {

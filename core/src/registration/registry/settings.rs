@@ -22,8 +22,9 @@ pub struct RegistrySettings {
     pub period: Duration,
     /// After how many missed periods a client is forgotten. At least 1.
     pub missed_periods_max: u32,
-    /// How long a newcomer is kept that never uses the key that it was given,
-    /// so that nobody fills the table by registering in vain.
+    /// How long a client is kept that never uses the key that it was given,
+    /// so that nobody fills the table by registering in vain, or by replaying
+    /// registrations of an earlier run.
     pub newcomer_life: Duration,
     /// Whether persistent connections are granted at all.
     pub persistent_connections: bool,
@@ -147,7 +148,7 @@ pub struct Site {
 pub struct RegistryLimits {
     /// Clients at a time.
     pub clients_max: u32,
-    /// Of them, clients that never used the key that they were given.
+    /// Of them, clients that were given an identity and did nothing with it yet.
     pub newcomers_max: u32,
     /// The same for one address that the relay sees; of IPv6 for one network
     /// of 64 bits, as one machine can have all of it.

@@ -261,6 +261,7 @@ fn a_newcomer_that_never_uses_its_key_is_forgotten_soon() {
     // It is known again as soon as it proves itself.
     let mut unused = unused;
     unused.register_again(&mut rig);
+    assert_eq!(unused.inbox(&mut rig, None).status, 200);
     rig.wait(PERIOD);
     assert!(rig.endpoint.client(unused.id).is_some());
 }

@@ -98,11 +98,19 @@ fn world() -> World {
 }
 
 fn world_of(change: impl FnOnce(&mut RegistrySettings, &mut RegistryLimits)) -> World {
+    run_of([4; 32], change)
+}
+
+/// A run of the relay with this seed; the key is that of all others.
+fn run_of(
+    seed: [u8; 32],
+    change: impl FnOnce(&mut RegistrySettings, &mut RegistryLimits),
+) -> World {
     let mut settings = RegistrySettings::new(MASTER, INCARNATION);
     let mut limits = RegistryLimits::default();
     change(&mut settings, &mut limits);
     World {
-        registry: Registry::new(settings, limits, Random::from_seed([4; 32])),
+        registry: Registry::new(settings, limits, Random::from_seed(seed)),
         now: Instant::ORIGIN,
         secure: true,
     }
