@@ -18,7 +18,7 @@ pub(super) struct Newcomers {
 
 impl Newcomers {
     pub(super) fn new(random: &mut Random, limits: &RegistryLimits) -> Self {
-        let newcomers_max = limits.newcomers_max.min(limits.clients_max);
+        let newcomers_max = limits.newcomers();
         Self {
             groups: Groups::new(random.bytes(), newcomers_max, limits.clients_max),
             newcomers_max: newcomers_max as usize,

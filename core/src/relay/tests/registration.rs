@@ -218,6 +218,7 @@ fn a_later_one_needs_no_secret_and_may_come_in_clear() {
 fn a_full_table_answers_503_and_takes_those_that_it_knows() {
     let mut limits = Limits::default();
     limits.registry.clients_max = 2;
+    limits.registry.newcomers_max = Some(2);
     let mut rig = relay_with(settings(), limits);
     let mut first = register(&mut rig);
     register(&mut rig);

@@ -213,6 +213,23 @@ impl World {
         self.registry.subnet(self.record(client).subnet).unwrap()
     }
 
+    /// The clients that a walk over the subnet comes to.
+    fn walk(&mut self, subnet: Key) -> Vec<Key> {
+        let mut members = Vec::new();
+        self.registry.begin_walk(subnet);
+        while let Some(member) = self.registry.walked_member(subnet) {
+            members.push(member);
+            self.registry.pass_member(subnet);
+        }
+        members
+    }
+
+    /// The subnets in the order of their places.
+    fn subnets(&self) -> impl Iterator<Item = Subnet> {
+        let next = |subnet: &Subnet| self.registry.next_subnet_from(subnet.key.index() + 1);
+        core::iter::successors(self.registry.next_subnet_from(0), next)
+    }
+
     /// Open connections and grants.
     fn held(&self) -> (usize, usize) {
         let counts = self.registry.counts();

@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn p9_newcomers_are_bounded_for_each_address_and_in_all() {
     let mut world = world_of(|_, limits| {
-        limits.newcomers_max = 5;
+        limits.newcomers_max = Some(5);
         limits.newcomers_per_address_max = 2;
     });
     let mut first = direct("10.0.0.1");
@@ -117,7 +117,7 @@ fn p9_the_client_takes_over_at_once_what_a_replay_made() {
 #[test]
 fn a_fleet_that_returns_after_a_restart_takes_no_share_of_newcomers() {
     let narrow = |_: &mut RegistrySettings, limits: &mut RegistryLimits| {
-        limits.newcomers_max = 2;
+        limits.newcomers_max = Some(2);
         limits.newcomers_per_address_max = 1;
     };
     let (mut before, mut after) = (world(), run_of([5; 32], narrow));
@@ -135,4 +135,28 @@ fn a_fleet_that_returns_after_a_restart_takes_no_share_of_newcomers() {
     fleet.iter_mut().for_each(|client| after.prove(client));
     after.wait_until(3_600);
     assert_eq!(after.registry.len(), fleet.len());
+}
+
+#[test]
+fn p9_newcomers_are_a_quarter_of_the_clients_unless_said_otherwise() {
+    for (clients_max, newcomers) in [(1, 1), (3, 1), (4, 1), (8, 2), (15, 3)] {
+        let mut world = world_of(|_, limits| limits.clients_max = clients_max);
+        for host in 1..=newcomers {
+            world.register(&mut direct(&alloc::format!("10.0.0.{host}")));
+        }
+        let refused = world.try_register(&mut direct("10.0.0.99"));
+        assert_eq!(refused.unwrap_err(), Refusal::Full, "{clients_max}");
+    }
+    let told = |clients_max, newcomers_max| {
+        let limits = RegistryLimits {
+            clients_max,
+            newcomers_max,
+            ..RegistryLimits::default()
+        };
+        limits.newcomers()
+    };
+    assert_eq!(RegistryLimits::default().newcomers(), 250_000);
+    assert_eq!(told(16_000_000, None), 4_000_000);
+    assert_eq!((told(10, Some(7)), told(10, Some(70))), (7, 10));
+    assert_eq!((told(10, Some(0)), told(0, None)), (0, 0));
 }
