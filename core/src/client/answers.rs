@@ -91,8 +91,9 @@ impl Client {
     /// The relay knows that datagrams arrive, or does not.
     fn tested(&mut self, status: u16) {
         if matches!(status, 200..300) {
-            // What it said on a connection that ends now may have been lost.
-            self.asking.inbox |= self.is_connected();
+            // What it said on a connection that ends now may have been lost, and
+            // what it said before the proof waited for one.
+            self.asking.inbox = true;
             self.pcc.handle_reached();
             self.events.push_back(Event::Reached);
         } else {
@@ -103,13 +104,16 @@ impl Client {
 
     fn replied(&mut self, id: NotificationId, status: u16) {
         match status {
+            // Refused for good: it is not asked again, so nothing else waits.
             200..300 | 403 | 404 | 413 => self.mailbox.handle_taken(id),
-            _ => self.mailbox.handle_way_lost(),
+            _ => {
+                self.mailbox.handle_way_lost();
+                self.rest();
+            }
         }
         if !matches!(status, 200..300) {
             let why = Failure::Status(status);
             self.events.push_back(Event::Failed { what: "reply", why });
-            self.rest();
         }
     }
 

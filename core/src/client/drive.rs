@@ -204,6 +204,7 @@ impl Client {
             Some(pcc::Effect::Connect) => self.open_line(),
             Some(pcc::Effect::Disconnect) => self.leave_line(ByeReason::Refused),
             Some(pcc::Effect::Register) => self.register_within(None),
+            Some(pcc::Effect::Fetch) => self.asking.inbox = true,
             None => {}
         }
         while let Some(effect) = self.mailbox.poll() {

@@ -198,8 +198,9 @@ impl Client {
         }
         self.heard_at = self.now;
         self.asking.resting_until = None;
-        // Without a connection, what was said meanwhile is in the inbox.
-        self.asking.inbox = grant.is_none();
+        // Without a connection, what was said meanwhile is in the inbox. With a
+        // grant too, if the client has reason to look there.
+        self.asking.inbox |= grant.is_none();
         if let Some(from) = separated_from {
             self.events.push_back(Event::Separated { from, client });
         }

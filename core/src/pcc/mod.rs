@@ -168,6 +168,9 @@ pub enum Effect {
     Disconnect,
     /// The connection was lost: register anew, at a random moment.
     Register,
+    /// No connection comes of the grant, and none is open: what waited for one
+    /// has to be fetched.
+    Fetch,
 }
 
 /// Decides when a client opens its persistent connection.
@@ -286,6 +289,8 @@ impl Pcc {
         }
         if core::mem::take(&mut self.lost) {
             self.effect = Some(Effect::Register);
+        } else if state == State::Idle {
+            self.effect = Some(Effect::Fetch);
         }
     }
 
@@ -322,7 +327,9 @@ impl Machine for Pcc {
         }
         self.wait_until = None;
         if self.has_ended(now) {
-            self.apply(Event::Lapsed);
+            if self.apply(Event::Lapsed) == Some(State::Idle) {
+                self.effect = Some(Effect::Fetch);
+            }
         } else if self.apply(Event::Waited).is_some() {
             self.attempts = self.attempts.saturating_add(1);
             self.effect = Some(Effect::Connect);
@@ -369,9 +376,13 @@ mod tests {
 
     #[test]
     fn p2_a_failed_attempt_is_repeated_every_three_minutes_four_in_all() {
-        for (mut pcc, end) in [
-            (Pcc::new(PccSettings::default()), State::Idle),
-            (open(), State::Open),
+        for (mut pcc, end, then) in [
+            (
+                Pcc::new(PccSettings::default()),
+                State::Idle,
+                Some(Effect::Fetch),
+            ),
+            (open(), State::Open, None),
         ] {
             let mut now = START;
             pcc.handle_granted(now, MINUTE, None);
@@ -382,8 +393,8 @@ mod tests {
                 assert_eq!(pcc.poll(), Some(Effect::Connect));
                 pcc.handle_failed(now);
             }
-            assert_eq!((pcc.poll_timeout(), pcc.poll()), (None, None));
-            assert_eq!(pcc.state(), end);
+            assert_eq!((pcc.poll_timeout(), pcc.poll()), (None, then));
+            assert_eq!((pcc.state(), pcc.poll()), (end, None));
         }
     }
 
@@ -467,15 +478,20 @@ mod tests {
             pcc.handle_failed(START + at);
         }
         assert_eq!((pcc.state(), pcc.poll_timeout()), (State::Idle, None));
+        assert_eq!(pcc.poll(), Some(Effect::Fetch));
 
         // A machine that slept.
-        for (mut pcc, end) in [
-            (Pcc::new(PccSettings::default()), State::Idle),
-            (open(), State::Open),
+        for (mut pcc, end, then) in [
+            (
+                Pcc::new(PccSettings::default()),
+                State::Idle,
+                Some(Effect::Fetch),
+            ),
+            (open(), State::Open, None),
         ] {
             pcc.handle_granted(START, MINUTE, Some(5 * MINUTE));
             pcc.handle_timeout(START + 60 * MINUTE);
-            assert_eq!((pcc.state(), pcc.poll()), (end, None));
+            assert_eq!((pcc.state(), pcc.poll()), (end, then));
             assert_eq!(pcc.poll_timeout(), None);
         }
     }

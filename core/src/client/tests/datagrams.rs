@@ -318,7 +318,7 @@ fn p1_a_client_that_hears_nothing_for_60_s_opens_its_connection() {
 }
 
 #[test]
-fn p1_a_client_that_gets_the_test_proves_it_and_opens_none() {
+fn p1_a_client_that_gets_the_test_proves_it_asks_its_inbox_once_and_opens_none() {
     let mut rig = waiting();
     rig.wait(10 * SECOND);
     receive(&mut rig, &sealed(&test(0xab), 1, &key(1)));
@@ -330,10 +330,42 @@ fn p1_a_client_that_gets_the_test_proves_it_and_opens_none() {
     assert!(asked.contains("\r\nAuthorization: Tautline client="));
     assert!(asked.ends_with("\r\n\r\n"), "{asked}");
     respond(&mut rig, conn, 204, b"");
+    // What was said before the proof waits there.
+    let asked = request(&mut rig, conn);
+    assert!(asked.starts_with("GET /v1/inbox?after="), "{asked}");
+    respond(&mut rig, conn, 200, &inbox(&[], false));
     rig.wait(700 * SECOND);
+    assert_eq!(request(&mut rig, conn), "");
     assert!(rig.connects.is_empty(), "{:?}", rig.connects);
     assert!(rig.datagrams.is_empty());
     assert_eq!(rig.told(), [Event::Reached]);
+}
+
+/// The client asks its inbox `after` a while, and then nothing until the time
+/// of its next look.
+fn asks_its_inbox_once(rig: &mut Rig<Client>, after: Duration) {
+    assert_eq!(until_connect(rig), after);
+    let conn = connected(rig);
+    let asked = request(rig, conn);
+    assert!(asked.starts_with("GET /v1/inbox?after="), "{asked}");
+    respond(rig, conn, 200, &inbox(&[], false));
+    assert_eq!(request(rig, conn), "");
+    assert_eq!(until_connect(rig), 900 * SECOND - after);
+}
+
+#[test]
+fn a_client_whose_grant_lapsed_asks_its_inbox_once() {
+    let mut rig = client();
+    disk(&mut rig);
+    let conn = connected(&mut rig);
+    rig.written(conn);
+    let mut granted = answer(true, true);
+    if let Some(verdict) = &mut granted.persistent_connection {
+        (verdict.wait_ms, verdict.valid_ms) = (60_000, 30_000);
+    }
+    respond(&mut rig, conn, 200, &text(&granted));
+    disk(&mut rig);
+    asks_its_inbox_once(&mut rig, 60 * SECOND);
 }
 
 #[test]
@@ -401,8 +433,6 @@ fn no_attempt_is_made_when_the_grant_is_over() {
     disk(&mut rig);
     let line = connected(&mut rig);
     respond(&mut rig, line, 503, b"");
-    // 180 s later the grant is over: it is the inbox that is asked next.
-    assert_eq!(until_connect(&mut rig), 900 * SECOND);
-    let conn = connected(&mut rig);
-    assert!(request(&mut rig, conn).starts_with("GET /v1/inbox"));
+    // 180 s later the grant is over: it is the inbox that is asked, now.
+    asks_its_inbox_once(&mut rig, Duration::ZERO);
 }

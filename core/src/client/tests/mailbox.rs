@@ -62,6 +62,70 @@ fn a_reply_is_sent_until_it_is_taken() {
 }
 
 #[test]
+fn a_reply_that_is_refused_for_good_holds_up_no_other() {
+    for (status, is_final) in [(403, true), (404, true), (413, true), (503, false)] {
+        let mut rig = registered(client(), false);
+        until_connect(&mut rig);
+        let conn = connected(&mut rig);
+        rig.written(conn);
+        respond(&mut rig, conn, 200, &inbox(&[1, 2], false));
+        let told = notified(&mut rig);
+        for (handle, _) in &told {
+            reply(&mut rig, *handle, b"pong");
+        }
+        assert_eq!(until_connect(&mut rig), Duration::ZERO);
+        let conn = connected(&mut rig);
+        let asked = request(&mut rig, conn);
+        let first = alloc::format!("POST /v1/replies/{} ", told[0].1);
+        assert!(asked.starts_with(&first), "{asked}");
+        respond(&mut rig, conn, status, b"");
+        assert_eq!(rig.told(), [failed("reply", Failure::Status(status))]);
+        let asked = request(&mut rig, conn);
+        let second = alloc::format!("POST /v1/replies/{} ", told[1].1);
+        assert_eq!(asked.starts_with(&second), is_final, "{status}: {asked}");
+        if is_final {
+            respond(&mut rig, conn, 204, b"");
+            assert_eq!(request(&mut rig, conn), "", "the first goes no more");
+        } else {
+            assert_eq!(until_connect(&mut rig), MINUTE, "it rests");
+        }
+    }
+}
+
+#[test]
+fn a_grant_leaves_the_wish_to_ask_the_inbox() {
+    let (mut rig, line) = with_line(small());
+    for sequence in 1..=3 {
+        rig.feed(line, &notification(sequence));
+    }
+    let told = notified(&mut rig);
+    assert_eq!(told.len(), 2, "the third waits in the inbox");
+    let now = rig.now;
+    let address = "10.0.0.5".parse().unwrap();
+    let prefix = 24;
+    rig.endpoint
+        .handle_addresses(now, &[crate::registration::Interface { address, prefix }]);
+    rig.poll();
+    assert_eq!(until_connect(&mut rig), Duration::ZERO);
+    let control = connected(&mut rig);
+    assert!(request(&mut rig, control).starts_with("POST /v1/register "));
+    respond(&mut rig, control, 200, &text(&answer(false, true)));
+    let renewal = connected(&mut rig);
+    assert!(request(&mut rig, renewal).starts_with("GET /v1/connect"));
+    for (handle, _) in &told {
+        reply(&mut rig, *handle, b"pong");
+    }
+    rig.feed(line, &taken(1));
+    rig.feed(line, &taken(2));
+    let control = connected(&mut rig);
+    let asked = request(&mut rig, control);
+    assert!(
+        asked.starts_with("GET /v1/inbox?after=0000000300000002 "),
+        "{asked}"
+    );
+}
+
+#[test]
 fn a_reply_goes_again_on_the_next_connection_until_taken() {
     let (mut rig, conn) = with_line(Limits::default());
     rig.feed(conn, &notification(1));
