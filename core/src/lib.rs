@@ -146,8 +146,8 @@
 //! |---|---|
 //! | 4, endpoints | [`relay`], [`client`] |
 //! | 3, machines | [`registration`], [`pcc`], [`notify`] |
-//! | 2, the wire | [`wire`], [`http`], [`backoff`] |
-//! | 1 | [`time`], [`id`], [`random`], [`input`], [`output`], [`machine`], [`collections`] |
+//! | 2, the wire | [`wire`], [`http`], [`backoff`], [`rate`] |
+//! | 1 | [`time`], [`id`], [`random`], [`tally`], [`network`], [`input`], [`output`], [`machine`], [`collections`] |
 //!
 //! Each machine of floor 3 is public and useful alone; its shape is
 //! [`Machine`].
@@ -166,12 +166,15 @@ pub mod http;
 pub mod id;
 pub mod input;
 pub mod machine;
+pub mod network;
 pub mod notify;
 pub mod output;
 pub mod pcc;
 pub mod random;
+pub mod rate;
 pub mod registration;
 pub mod relay;
+pub mod tally;
 pub mod time;
 pub mod wire;
 
@@ -180,6 +183,8 @@ pub use id::{
 };
 pub use input::{CloseReason, ConnectError, Input, StoreError};
 pub use machine::{AcceptError, Endpoint, Machine};
+pub use network::{Network, ParseNetworkError};
 pub use output::{Close, Deadline, OUTPUT_BUF_MIN, Output, StoreOp};
 pub use random::Random;
+pub use tally::Tally;
 pub use time::{Instant, UnixTime};

@@ -24,7 +24,7 @@ mod storage;
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::UdpSocket;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -40,7 +40,7 @@ use crate::files::{Done, Files, Op};
 use crate::tls;
 
 use connect::{Connection, Connectors};
-use datagrams::Datagrams;
+use datagrams::{Arrival, Datagrams};
 use line::{Line, LineNews, Verdict};
 use storage::{Job, Storage};
 
@@ -89,8 +89,9 @@ pub struct Equipment {
     pub files: Files,
     /// Whom TLS connections trust; without it they fail.
     pub tls: Option<tls::ClientConfig>,
-    /// Where datagrams come and go; without it those that go are lost.
-    pub datagrams: Option<UdpSocket>,
+    /// Where datagrams come and go, usually a socket for each kind of address;
+    /// those that go where none fits are lost.
+    pub datagrams: Vec<UdpSocket>,
     /// The bounds.
     pub limits: DriverLimits,
 }
@@ -110,7 +111,7 @@ pub struct Driver<E: Endpoint> {
     post: Post,
     connectors: Connectors,
     storage: Storage,
-    datagrams: Option<Datagrams>,
+    datagrams: Datagrams,
 }
 
 impl<E: Endpoint + 'static> Driver<E> {
@@ -127,10 +128,7 @@ impl<E: Endpoint + 'static> Driver<E> {
             limits.storage_bytes_waiting_max,
             post.clone(),
         )?;
-        let datagrams = equipment
-            .datagrams
-            .map(|socket| Datagrams::start(socket, post.clone()))
-            .transpose()?;
+        let datagrams = Datagrams::start(equipment.datagrams, &post)?;
         Ok(Self {
             endpoint,
             clock: equipment.clock,
@@ -222,11 +220,7 @@ impl<E: Endpoint + 'static> Driver<E> {
                     port,
                     tls,
                 } => self.connect(conn, host, port, tls),
-                Output::Datagram { to, bytes } => {
-                    if let Some(datagrams) = &self.datagrams {
-                        datagrams.send(to, bytes);
-                    }
-                }
+                Output::Datagram { to, bytes } => self.datagrams.send(to, bytes),
                 Output::Hash {
                     ticket,
                     file,
@@ -271,16 +265,12 @@ impl<E: Endpoint + 'static> Driver<E> {
                 self.storage.give_back(buffer);
                 self.tell_stored(ticket, result);
             }
-            Message::News(News::Datagram { from, bytes }) => {
-                if !bytes.is_empty() {
-                    self.input(Input::Datagram {
-                        from,
-                        bytes: &bytes,
-                    });
-                }
-                if let Some(datagrams) = &self.datagrams {
-                    datagrams.give_back(bytes);
-                }
+            Message::News(News::Datagram(arrival)) => {
+                self.input(Input::Datagram {
+                    from: arrival.from,
+                    bytes: arrival.bytes(),
+                });
+                self.datagrams.give_back(arrival);
             }
         }
     }
@@ -491,10 +481,7 @@ enum News {
         /// The operation's buffer, for another one.
         buffer: Vec<u8>,
     },
-    Datagram {
-        from: SocketAddr,
-        bytes: Vec<u8>,
-    },
+    Datagram(Arrival),
 }
 
 /// Where the threads report to.

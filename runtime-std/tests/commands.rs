@@ -48,8 +48,8 @@ fn a_wrong_configuration_is_78() {
     let config = config.to_str().unwrap();
     let (code, _, error) = run(&["agent", "--check-config", "--config", config]);
     let expected = format!(
-        "tautline: {config}:2:1: unknown field `adress`, expected one of `address`, `tls`, \
-         `ca_file`, `secrets_over_plaintext`\n 2 | adress = \"x\"\n   | ^^^^^^\n"
+        "tautline: {config}:2:1: unknown field `adress`, expected one of `addresses`, `tls`, \
+         `ca_file`, `secrets_over_plaintext`, `failover_after_s`, `reselect_interval_s`\n 2 | adress = \"x\"\n   | ^^^^^^\n"
     );
     assert_eq!((code, error), (78, expected));
 

@@ -31,6 +31,8 @@ pub struct Counts {
     pub reallocations: u64,
     /// Blocks that were freed.
     pub deallocations: u64,
+    /// Bytes that are held more than before; below 0, fewer.
+    pub bytes: i64,
 }
 
 impl Counts {
@@ -39,7 +41,15 @@ impl Counts {
         allocations: 0,
         reallocations: 0,
         deallocations: 0,
+        bytes: 0,
     };
+}
+
+impl Counts {
+    const fn allocated(&mut self, layout: Layout) {
+        self.allocations += 1;
+        self.bytes += layout.size() as i64;
+    }
 }
 
 /// Runs `work` and counts what it asks the allocator for on this thread.
@@ -56,6 +66,7 @@ pub fn count<R>(work: impl FnOnce() -> R) -> (R, Counts) {
         allocations: after.allocations - before.allocations,
         reallocations: after.reallocations - before.reallocations,
         deallocations: after.deallocations - before.deallocations,
+        bytes: after.bytes - before.bytes,
     };
     (result, counts)
 }
@@ -113,25 +124,31 @@ fn note(change: impl FnOnce(&mut Counts)) {
 #[allow(unsafe_code)]
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note(|counts| counts.allocations += 1);
+        note(|counts| counts.allocated(layout));
         // SAFETY: the caller keeps the contract of `alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        note(|counts| counts.allocations += 1);
+        note(|counts| counts.allocated(layout));
         // SAFETY: the caller keeps the contract of `alloc_zeroed`.
         unsafe { System.alloc_zeroed(layout) }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note(|counts| counts.reallocations += 1);
+        note(|counts| {
+            counts.reallocations += 1;
+            counts.bytes += size as i64 - layout.size() as i64;
+        });
         // SAFETY: the caller keeps the contract of `realloc`.
         unsafe { System.realloc(block, layout, size) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        note(|counts| counts.deallocations += 1);
+        note(|counts| {
+            counts.deallocations += 1;
+            counts.bytes -= layout.size() as i64;
+        });
         // SAFETY: the caller keeps the contract of `dealloc`.
         unsafe { System.dealloc(block, layout) }
     }

@@ -18,6 +18,8 @@ pub fn registration(place: usize) -> String {
         }],
         udp_port: 0,
         persistent_connection: true,
+        local: None,
+        instance: None,
     };
     serde_json::to_string(&registration).expect("it is text")
 }

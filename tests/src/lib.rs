@@ -6,7 +6,8 @@
 //! - [`counting`] is an allocator that counts;
 //! - [`tables`] compares a transition table with the one that is checked in;
 //! - [`tidy`] lints the repository;
-//! - [`binaries`] builds the programs that tests and benchmarks start;
+//! - [`binaries`] builds the programs that tests and benchmarks start,
+//!   `program` is one that runs, `lab` a small internet for them;
 //! - [`fleet`] is what a client sends, for benchmarks that need very many.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
@@ -17,10 +18,18 @@ pub mod binaries;
 pub mod counting;
 pub mod dice;
 pub mod fleet;
+#[cfg(target_os = "linux")]
+pub mod lab;
 pub mod laws;
+#[cfg(unix)]
+pub mod program;
 pub mod tables;
 pub mod tidy;
+pub mod wait;
 pub mod world;
 
 pub use binaries::binary;
 pub use dice::Dice;
+#[cfg(unix)]
+pub use program::Program;
+pub use wait::wait_for;

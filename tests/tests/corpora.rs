@@ -27,6 +27,7 @@ macro_rules! targets {
 
 targets! {
     client_operations: client::fuzz::operations,
+    collections_groups: model::groups::check_model,
     collections_index: model::index::check_model,
     collections_lru: model::lru::check_model,
     collections_pool: model::pool::check_model,
@@ -38,6 +39,7 @@ targets! {
     http_server_split: http::fuzz::server_split,
     notify_mailbox: notify::fuzz::mailbox,
     notify_notifier: notify::fuzz::notifier,
+    notify_router: notify::fuzz::router,
     registration_registry: registration::fuzz::registry,
     relay_operations: relay::fuzz::operations,
     wire_authorization: wire::fuzz::authorization,

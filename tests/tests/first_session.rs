@@ -5,25 +5,21 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::process::{Command, Output};
 use std::sync::LazyLock;
-use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
-use tautline_tests::binary;
-
-/// Between two looks; with the tries it bounds how long an agent may take to
-/// come, which is 30 s at most after a relay that vanished.
-const LOOK_AGAIN: Duration = Duration::from_millis(100);
-const TRIES_MAX: usize = 350;
+use rustix::process::Signal;
+use tautline_tests::{Program, binary, wait_for};
 
 #[test]
 fn the_first_session_works_and_survives_a_killed_relay() {
     let data = tempfile::tempdir().unwrap();
     let (relay, base) = start_relay("127.0.0.1:0", data.path());
-    let agent = Process::start(tautline(data.path()).args(["agent", "--relay", &base]));
+    let agent = Program::start(
+        tautline(data.path()).args(["agent", "--relay", &base]),
+        &data.path().join("agent.log"),
+    );
     let operator = Operator {
         data: data.path(),
         base: &base,
@@ -79,19 +75,17 @@ impl Operator<'_> {
 
     /// Looks until there is one client, with its line open; its id.
     fn wait_for_line(&self) -> String {
-        let mut seen = String::new();
-        for _ in 0..TRIES_MAX {
-            seen = self.succeed(&["clients"]);
+        wait_for("one client with its line open", || {
+            let seen = self.succeed(&["clients"]);
             let rows: Vec<&str> = seen.lines().skip(1).collect();
             if let [row] = rows[..]
                 && let [client, _, "127.0.0.1", "open", ..] =
                     row.split_whitespace().collect::<Vec<_>>()[..]
             {
-                return client.to_owned();
+                return Some(client.to_owned());
             }
-            std::thread::sleep(LOOK_AGAIN);
-        }
-        panic!("no client came: {seen}");
+            None
+        })
     }
 
     fn notify_one(&self, client: &str) {
@@ -120,52 +114,12 @@ fn program(path: &Path, data: &Path) -> Command {
 }
 
 /// A relay that serves, and its address as it prints it.
-fn start_relay(listen: &str, data: &Path) -> (Process, String) {
-    let mut process =
-        Process::start(program(&binary("tautlined"), data).args(["--listen", listen]));
-    let mut greeting = String::new();
-    let stdout = process.0.stdout.take().unwrap();
-    BufReader::new(stdout).read_line(&mut greeting).unwrap();
-    let Some((base, _)) = greeting.split_once("/#token=") else {
-        panic!("{greeting:?}");
-    };
-    (process, base.to_owned())
-}
-
-/// A process that ends with its handle.
-struct Process(Child);
-
-impl Process {
-    fn start(command: &mut Command) -> Self {
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
-        // What is logged here is far less than a pipe holds.
-        Self(command.stderr(Stdio::piped()).spawn().unwrap())
-    }
-
-    /// As `kill -9` does.
-    fn kill(mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.0), signal).unwrap();
-    }
-
-    /// SIGTERM, then the end: its status and its log.
-    fn terminate(mut self) -> (ExitStatus, String) {
-        self.signal(Signal::TERM);
-        let mut log = String::new();
-        let mut stderr = self.0.stderr.take().unwrap();
-        stderr.read_to_string(&mut log).unwrap();
-        (self.0.wait().unwrap(), log)
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // One that has ended already cannot be ended.
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
+fn start_relay(listen: &str, data: &Path) -> (Program, String) {
+    let mut relay = Program::start(
+        program(&binary("tautlined"), data).args(["--listen", listen]),
+        &data.join("relay.log"),
+    );
+    let greeting = relay.wait_for_log("/#token=");
+    let (base, _) = greeting.split_once("/#token=").unwrap();
+    (relay, base.to_owned())
 }

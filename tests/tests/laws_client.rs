@@ -5,10 +5,14 @@ use core::time::Duration;
 
 use tautline_core::client::{self, Client, Event, RelayAddress};
 use tautline_core::notify::{Handle, NotifyOptions};
+use tautline_core::registration::Interface;
 use tautline_core::relay::{self, Relay, To};
-use tautline_core::wire::message::{Notification, Ping, Taken, ToClient};
-use tautline_core::wire::proof::MasterKey;
-use tautline_core::{ConnId, Incarnation, Instant, NotificationId, Output, StoreOp, Ticket};
+use tautline_core::wire::datagram::{Content, Fanout, Test};
+use tautline_core::wire::message::{Notification, Ping, ServeWriter, Taken, ToClient};
+use tautline_core::wire::proof::{MasterKey, SessionKey};
+use tautline_core::{
+    ClientId, ConnId, Incarnation, Instant, NotificationId, Output, StoreOp, Ticket,
+};
 use tautline_tests::Dice;
 use tautline_tests::counting::{self, Counting};
 use tautline_tests::laws::{
@@ -19,6 +23,8 @@ use tautline_tests::laws::{
 static ALLOCATOR: Counting = Counting;
 
 const NOTIFICATIONS_MAX: u32 = 4;
+/// A client that this one passes datagrams on to.
+const OTHER: ClientId = ClientId([9; 16]);
 
 struct ClientCase {
     relay: Peer<Relay>,
@@ -28,6 +34,23 @@ struct ClientCase {
     /// The application replies at once.
     replies: bool,
     steadied: u64,
+    /// Of the last frame for the subnet.
+    sequence: u32,
+}
+
+/// A frame for hosts of the subnet, for the most part.
+fn serve(sequence: u32, dice: &mut Dice) -> Vec<u8> {
+    let content = Content::Test(Test { nonce: 1 });
+    let mac = Fanout::new(&content).mac(OTHER, 1, &SessionKey([1; 32]));
+    let mut bytes = vec![0; 4_096];
+    let mut writer = ServeWriter::new(&mut bytes, &content);
+    for _ in 0..1 + dice.below(20) {
+        let host = [10, 0, dice.below(3) as u8, dice.below(256) as u8];
+        assert!(writer.push((host, 52_311).into(), OTHER, 1, mac));
+    }
+    let len = writer.finish(sequence).expect("it has a target");
+    bytes.truncate(len);
+    bytes
 }
 
 impl ClientCase {
@@ -71,7 +94,17 @@ impl EndpointCase for ClientCase {
             port: 52_311,
             tls: false,
         };
-        let mut settings = client::Settings::new(address, "client");
+        let mut settings = client::Settings::new(address.clone(), "client");
+        settings.relays.push(address);
+        settings.datagrams_per_second_max = 50;
+        // Whatever end the driver gives a connection, it is one of these.
+        let ends = (0..3).flat_map(|net| (1..7).map(move |host| [10, 0, net, host]));
+        settings.interfaces = ends
+            .map(|end| Interface {
+                address: end.into(),
+                prefix: 24,
+            })
+            .collect();
         settings.registrar.retry_min = Duration::from_secs(1);
         settings.registrar.retry_max = Duration::from_secs(2);
         let mut limits = client::Limits::default();
@@ -87,6 +120,7 @@ impl EndpointCase for ClientCase {
             unanswered: Vec::with_capacity(64),
             replies: false,
             steadied: 0,
+            sequence: 0,
         };
         (client, case)
     }
@@ -113,6 +147,9 @@ impl EndpointCase for ClientCase {
             let lifetime = dice.span(Duration::from_secs(1)..Duration::from_secs(100));
             self.notify(now, lifetime);
         }
+        if dice.one_in(16) {
+            driver.endpoint.select(now);
+        }
         if let Some(handle) = self.unanswered.pop() {
             if dice.one_in(4) {
                 driver.endpoint.dismiss(now, handle);
@@ -124,6 +161,10 @@ impl EndpointCase for ClientCase {
     }
 
     fn bytes(&mut self, conn: ConnId, dice: &mut Dice) -> Vec<u8> {
+        if dice.one_in(16) {
+            self.sequence += 1;
+            return serve(self.sequence, dice);
+        }
         let len = if dice.one_in(2) {
             1 + dice.index(100)
         } else {

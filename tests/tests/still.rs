@@ -18,9 +18,20 @@ fn the_counter_counts_each_kind_once() {
         allocations: 1,
         reallocations: 1,
         deallocations: 1,
+        bytes: 0,
     };
     assert_eq!(counts, once);
     assert!(counting::installed());
+}
+
+#[test]
+fn bytes_are_those_that_are_held() {
+    let (mut held, counts) = counting::count(|| black_box(Vec::<u8>::with_capacity(100)));
+    assert_eq!(counts.bytes, 100);
+    let ((), counts) = counting::count(|| held.reserve_exact(300));
+    assert_eq!(counts.bytes, 200);
+    let ((), counts) = counting::count(|| drop(held));
+    assert_eq!(counts.bytes, -300);
 }
 
 #[test]

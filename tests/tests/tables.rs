@@ -1,7 +1,8 @@
 //! Transition tables are those that are checked in.
 
+use tautline_core::notify::{LineEvent, LineState};
 use tautline_core::pcc;
-use tautline_core::registration::{RegistrarEvent, RegistrarStage};
+use tautline_core::registration::{RegistrarEvent, RegistrarStage, SelectorEvent, SelectorStage};
 use tautline_tests::tables;
 
 #[test]
@@ -18,6 +19,18 @@ fn the_registrar_of_a_client() {
         RegistrarStage::after,
     );
     tables::assert_checked_in("registrar", &table);
+}
+
+#[test]
+fn a_line_of_the_router() {
+    let table = tables::render(LineState::ALL, LineEvent::ALL, LineState::after);
+    tables::assert_checked_in("router", &table);
+}
+
+#[test]
+fn the_selector_of_a_client() {
+    let table = tables::render(SelectorStage::ALL, SelectorEvent::ALL, SelectorStage::after);
+    tables::assert_checked_in("selector", &table);
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -54,8 +54,8 @@ impl RelayApp {
         let mut place = 0;
         while let Some((at, record)) = self.relay.client_from(place) {
             place = at + 1;
-            if record.connection.is_some() {
-                connected.insert(record.hostname.to_string(), record.id);
+            if record.is_connected() {
+                connected.insert(record.hostname().to_string(), record.id);
             }
         }
         connected

@@ -1,6 +1,5 @@
 //! The door in and the door out.
 
-use alloc::boxed::Box;
 use core::net::SocketAddr;
 use core::time::Duration;
 
@@ -8,18 +7,20 @@ use super::event::{Event, Failure};
 use super::identity::Kept;
 use super::line::Line;
 use super::{Client, Conn, Stage};
-use crate::http::{self, ClientEffect, Reading};
+use crate::http::{ClientEffect, Reading};
 use crate::notify::MailboxEffect;
+use crate::registration::SelectorEffect;
 use crate::wire::message::ByeReason;
 use crate::{
-    AcceptError, Close, CloseReason, ConnId, ConnectError, Deadline, Endpoint, Input, Instant, Key,
-    Machine, OUTPUT_BUF_MIN, Output, pcc,
+    AcceptError, Close, ConnId, Deadline, Endpoint, Input, Instant, Key, Machine, OUTPUT_BUF_MIN,
+    Output, pcc,
 };
 
 /// What one step came to; the buffer holds the bytes.
 pub(super) enum Step {
     Written(ConnId, usize),
     Connect(ConnId),
+    Datagram(SocketAddr, usize),
     Output(Output<'static, Event>),
 }
 
@@ -38,7 +39,9 @@ impl Endpoint for Client {
         match input {
             Input::Timeout => self.handle_timeout(),
             Input::Received { conn, bytes } => return self.handle_received(conn, bytes),
-            Input::Connected { conn, .. } => self.handle_connected(conn.key()),
+            Input::Connected { conn, local, .. } => {
+                self.handle_connected(conn.key(), local.ip().to_canonical());
+            }
             Input::ConnectFailed { conn, why } => self.handle_connect_failed(conn.key(), why),
             Input::Eof { conn } => self.handle_eof(conn.key()),
             Input::Blocked { conn } => self.handle_blocked(conn.key()),
@@ -66,10 +69,8 @@ impl Endpoint for Client {
                 let kept = self.keeper.handle_failed(ticket, why);
                 self.handle_kept(kept);
             }
-            Input::WallClock(_)
-            | Input::Introduced { .. }
-            | Input::Hashed { .. }
-            | Input::Datagram { .. } => {}
+            Input::Datagram { bytes, .. } => self.handle_datagram(bytes),
+            Input::WallClock(_) | Input::Introduced { .. } | Input::Hashed { .. } => {}
         }
         0
     }
@@ -98,6 +99,12 @@ impl Endpoint for Client {
                         bytes: &buf[..len],
                     };
                 }
+                Some(Step::Datagram(to, len)) => {
+                    return Output::Datagram {
+                        to,
+                        bytes: &buf[..len],
+                    };
+                }
                 Some(Step::Connect(conn)) => return self.connect_output(conn, buf),
                 Some(Step::Output(output)) => return output,
                 // What was done on a connection may ask for more elsewhere.
@@ -121,9 +128,16 @@ impl Endpoint for Client {
 impl Client {
     fn handle_timeout(&mut self) {
         let now = self.now;
+        if !self.stopping {
+            self.selector.handle_timeout(now);
+        }
         self.registrar.handle_timeout(now);
         self.pcc.handle_timeout(now);
         self.mailbox.handle_timeout(now);
+        self.check_gap();
+        if self.serve_at.is_some_and(|at| at <= now) {
+            self.serve_at = None;
+        }
         if self.asking.resting_until.is_some_and(|at| at <= now) {
             self.asking.resting_until = None;
         }
@@ -138,129 +152,14 @@ impl Client {
         }
     }
 
-    fn handle_conn_timeout(&mut self, key: Key) {
-        let now = self.now;
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        let due = conn.deadline.is_some_and(|at| at <= now);
-        match &mut conn.stage {
-            Stage::Http(http) => http.handle_timeout(now, &mut self.pool),
-            Stage::Line(line) if due || line.stall().is_some_and(|at| at <= now) => {
-                self.lost(key, Failure::TimedOut, None);
-                self.end(key, Close::Abort);
-            }
-            Stage::Wanted | Stage::Opening if due => {
-                self.lost(key, Failure::TimedOut, None);
-                self.end(key, Close::Abort);
-            }
-            Stage::Lingering if due => {
-                conn.deadline = None;
-                conn.stage = Stage::Ending(Close::Abort);
-            }
-            _ => {}
-        }
-    }
-
     /// When the inbox is to be asked although nothing was heard.
     fn poll_at(&self) -> Option<Instant> {
         let interval = self.settings.poll_interval;
         let wanted = !interval.is_zero()
             && self.session.is_some()
             && !self.asking.inbox
-            && self.pcc.state() != pcc::State::Open;
+            && !self.is_connected();
         wanted.then(|| self.heard_at + interval.max(Duration::from_secs(1)))
-    }
-
-    fn handle_received(&mut self, conn: ConnId, bytes: &[u8]) -> usize {
-        let key = conn.key();
-        let Some(conn) = self.conns.get_mut(key) else {
-            return bytes.len();
-        };
-        match &mut conn.stage {
-            Stage::Http(http) => http.handle_received(self.now, bytes, &mut self.pool),
-            Stage::Line(_) => self.handle_frames(key, bytes),
-            _ => bytes.len(),
-        }
-    }
-
-    fn handle_connected(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        if !matches!(conn.stage, Stage::Opening) {
-            return;
-        }
-        conn.deadline = None;
-        conn.stage = Stage::Http(Box::new(http::Client::new(&self.http)));
-        if self.line == Some(key) {
-            if !self.ask_connect(key) {
-                self.lost(key, Failure::Full, None);
-                self.end(key, Close::Abort);
-            }
-        } else {
-            self.ask(key);
-        }
-    }
-
-    fn handle_connect_failed(&mut self, key: Key, why: ConnectError) {
-        self.lost(key, Failure::Connect(why), None);
-        self.conns.remove(key);
-        self.stopped_if_last();
-    }
-
-    fn handle_eof(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        match &mut conn.stage {
-            Stage::Http(http) => http.handle_eof(self.now, &mut self.pool),
-            Stage::Line(_) => {
-                self.lost(key, Failure::Closed(CloseReason::Done), None);
-                self.end(key, Close::Finish);
-            }
-            _ => {}
-        }
-    }
-
-    fn handle_blocked(&mut self, key: Key) {
-        let (now, stall) = (self.now, self.now + self.settings.line_stall);
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        conn.blocked = true;
-        match &mut conn.stage {
-            Stage::Http(http) => http.handle_blocked(now),
-            Stage::Line(line) => line.handle_blocked(stall),
-            _ => {}
-        }
-    }
-
-    fn handle_writable(&mut self, key: Key) {
-        let Some(conn) = self.conns.get_mut(key) else {
-            return;
-        };
-        conn.blocked = false;
-        match &mut conn.stage {
-            Stage::Http(http) => http.handle_writable(self.now),
-            Stage::Line(line) => line.handle_writable(),
-            _ => {}
-        }
-    }
-
-    fn handle_closed(&mut self, key: Key, why: CloseReason) {
-        self.lost(key, Failure::Closed(why), None);
-        self.release(key);
-        self.conns.remove(key);
-        self.stopped_if_last();
-    }
-
-    /// Connections end one by one, and the stop itself may end the last.
-    pub(super) fn stopped_if_last(&mut self) {
-        let last = self.stopping && self.conns.is_empty();
-        if last && !core::mem::replace(&mut self.stopped, true) {
-            self.events.push_back(Event::Stopped);
-        }
     }
 
     fn handle_kept(&mut self, kept: Option<Kept>) {
@@ -288,6 +187,7 @@ impl Client {
 
     /// Everything that follows from the state of more than one machine.
     fn settle_all(&mut self) {
+        self.settle_selection();
         if self.registrar.poll().is_some() {
             self.keeper.take_number(0);
             self.numbering = true;
@@ -304,7 +204,8 @@ impl Client {
         match self.pcc.poll() {
             Some(pcc::Effect::Connect) => self.open_line(),
             Some(pcc::Effect::Disconnect) => self.leave_line(ByeReason::Refused),
-            Some(pcc::Effect::Register) | None => {}
+            Some(pcc::Effect::Register) => self.register_within(None),
+            None => {}
         }
         while let Some(effect) = self.mailbox.poll() {
             if let MailboxEffect::Expired(notification) = effect {
@@ -312,87 +213,31 @@ impl Client {
                     .push_back(Event::NotificationExpired { notification });
             }
         }
-        if !self.stopping && self.control.is_none() && self.next_question().is_some() {
-            self.control = self.open();
-        }
-    }
-
-    pub(super) fn open(&mut self) -> Option<Key> {
-        let deadline = Some(self.now + self.settings.connect_timeout);
-        let conn = Conn {
-            stage: Stage::Wanted,
-            blocked: false,
-            resume: false,
-            deadline,
-        };
-        self.conns.insert(conn).ok()
-    }
-
-    /// The connection serves no more: what depended on it is told. `window` is
-    /// when the relay wants the client back.
-    pub(super) fn lost(&mut self, key: Key, why: Failure, window: Option<Duration>) {
-        if self.control == Some(key) {
-            self.control = None;
-            if self.asking.current.is_some() || !self.is_speaking(key) {
-                self.question_failed(why);
-            }
-        }
-        if self.line == Some(key) {
-            self.line = None;
-            self.asking.behind = false;
-            self.mailbox.handle_way_lost();
-            if self.pcc.state() == pcc::State::Open {
-                self.events.push_back(Event::Disconnected { why });
-                self.pcc.handle_closed();
-                self.registrar.handle_lost(self.now, window);
-            } else {
-                self.events.push_back(Event::Failed {
-                    what: "persistent connection",
-                    why,
-                });
-                self.pcc.handle_failed(self.now);
-            }
-        }
-    }
-
-    fn is_speaking(&self, key: Key) -> bool {
-        self.conns
-            .get(key)
-            .is_some_and(|conn| matches!(conn.stage, Stage::Http(_)))
-    }
-
-    /// Ends the connection: what it held is given back at once, the driver is
-    /// told in the next poll.
-    pub(super) fn end(&mut self, key: Key, how: Close) {
-        self.release(key);
-        if self.control == Some(key) {
-            self.control = None;
-        }
-        if self.line == Some(key) {
-            self.line = None;
-        }
-        let unborn = self
-            .conns
-            .get(key)
-            .is_some_and(|conn| matches!(conn.stage, Stage::Wanted));
-        if unborn {
-            self.conns.remove(key);
-            self.stopped_if_last();
-        } else if let Some(conn) = self.conns.get_mut(key)
-            && !matches!(
-                conn.stage,
-                Stage::Ending(_) | Stage::Lingering | Stage::Ended
-            )
+        if !self.stopping
+            && self.control.is_none()
+            && let Some(question) = self.next_question()
         {
-            conn.stage = Stage::Ending(how);
+            self.control = self.open(self.relay_of(question));
         }
     }
 
-    fn release(&mut self, key: Key) {
-        match self.conns.get_mut(key).map(|conn| &mut conn.stage) {
-            Some(Stage::Http(http)) => http.handle_closed(&mut self.pool),
-            Some(Stage::Line(line)) => line.release(&mut self.mailbox, &mut self.pool),
-            _ => {}
+    /// What follows from the choice of the relay.
+    fn settle_selection(&mut self) {
+        while let Some(effect) = self.selector.poll() {
+            match effect {
+                SelectorEffect::Changed(relay) => {
+                    self.events.push_back(Event::RelayChanged { relay });
+                    continue;
+                }
+                SelectorEffect::Returned if self.session.is_some() && !self.stale => {
+                    self.registrar.handle_stands();
+                }
+                SelectorEffect::Register | SelectorEffect::Returned if !self.stopping => {
+                    self.registrar.handle_start(self.now);
+                }
+                SelectorEffect::Register | SelectorEffect::Returned => {}
+            }
+            self.registrar.handle_timeout(self.now);
         }
     }
 
@@ -434,6 +279,7 @@ impl Client {
     fn step_http(&mut self, key: Key, buf: &mut [u8]) -> Option<Step> {
         let id = ConnId::from_key(key);
         let (now, bytes_max) = (self.now, self.limits.answer_body_bytes_max);
+        let is_persistent = self.is_persistent(key);
         loop {
             let conn = self.conns.get_mut(key)?;
             let Stage::Http(http) = &mut conn.stage else {
@@ -452,7 +298,7 @@ impl Client {
                     // A fresh response can always be read.
                     let _ = http.read_body(now, Reading::Whole { bytes_max }, &mut self.pool);
                 }
-                ClientEffect::BodyEnd if self.line == Some(key) => self.connect_refused(key),
+                ClientEffect::BodyEnd if is_persistent => self.connect_refused(key),
                 ClientEffect::BodyEnd => self.answered(key),
                 ClientEffect::Upgraded => {
                     http.handle_closed(&mut self.pool);
@@ -481,17 +327,25 @@ impl Client {
     }
 
     fn connect_output<'b>(&self, conn: ConnId, buf: &'b mut [u8]) -> Output<'b, Event> {
-        let relay = &self.settings.relay;
-        let host = relay.host.as_bytes();
+        let leads_to = self.conns.get(conn.key()).map(|conn| conn.relay);
+        let relay = leads_to.and_then(|relay| self.settings.relays.get(relay));
+        let (host, port, tls) = relay.map_or(("", 0, false), |relay| {
+            (relay.host.as_ref(), relay.port, relay.tls)
+        });
+        let host = host.as_bytes();
         let len = host.len().min(buf.len());
         buf[..len].copy_from_slice(&host[..len]);
         let host = core::str::from_utf8(&buf[..len]).unwrap_or_default();
         Output::Connect {
             conn,
             host,
-            port: relay.port,
-            tls: relay.tls,
+            port,
+            tls,
         }
+    }
+
+    fn selector_at(&self) -> Option<Instant> {
+        self.selector.poll_timeout().filter(|_| !self.stopping)
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -502,9 +356,12 @@ impl Client {
         });
         [
             (self.registrar.poll_timeout(), "registration"),
+            (self.selector_at(), "selection"),
             (self.pcc.poll_timeout(), "persistent connection"),
             (self.mailbox.poll_timeout(), "notification"),
             (self.poll_at(), "inbox"),
+            (self.inbound.poll_timeout(), "datagrams"),
+            (self.serve_at, "serving"),
             (self.asking.resting_until, "rest"),
             (conns.min(), "connection"),
         ]

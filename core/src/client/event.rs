@@ -24,6 +24,20 @@ pub enum Event {
         /// Why it failed.
         why: Failure,
     },
+    /// Another machine has the identity that this one had, as when its disk was
+    /// copied: the relay gave this one an identity of its own.
+    Separated {
+        /// What it was.
+        from: ClientId,
+        /// What it is from now on.
+        client: ClientId,
+    },
+    /// Another relay is in use from now on: the one before failed for too long,
+    /// or this one is better and took the client's registration.
+    RelayChanged {
+        /// Its place in the list of the settings, from 0.
+        relay: usize,
+    },
     /// The persistent connection is open.
     Connected,
     /// The persistent connection is gone.
@@ -78,6 +92,10 @@ pub enum Failure {
     /// The relay refused.
     #[error("the relay answered with status {0}")]
     Status(u16),
+    /// Another machine has the same identity, and a new one may not be given on
+    /// this connection.
+    #[error("another machine has the same identity: remove this one's file, or use TLS")]
+    Cloned,
     /// The answer is not what it should be.
     #[error("the relay's answer is not understood")]
     Answer,

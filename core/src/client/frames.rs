@@ -4,23 +4,40 @@ use core::time::Duration;
 
 use super::drive::Step;
 use super::event::{Event, Failure};
+use super::serving::Serving;
 use super::{Client, Conn, Stage};
+use crate::notify::Order;
 use crate::wire::message::{ByeReason, ToClient, VERSION};
 use crate::{Close, ConnId, Key, Output};
 
 impl Client {
+    /// Begins an attempt to open a persistent connection, beside the one that
+    /// is open.
     pub(super) fn open_line(&mut self) {
-        if let Some(old) = self.line.take() {
-            self.end(old, Close::Abort);
+        let renews = self.is_connected();
+        let earlier = if renews { self.renewal } else { self.line };
+        if let Some(earlier) = earlier {
+            self.end(earlier, Close::Abort);
         }
-        self.line = self.open();
-        if self.line.is_none() {
+        let session = self.session.as_ref();
+        let relay = session.map_or_else(|| self.selector.home(), |session| session.relay);
+        let opened = self.open(relay);
+        if opened.is_none() {
             self.pcc.handle_failed(self.now);
         }
+        *if renews {
+            &mut self.renewal
+        } else {
+            &mut self.line
+        } = opened;
     }
 
-    /// Gives the persistent connection up, behind a goodbye if it is open.
+    /// Gives the persistent connection up, behind a goodbye if it is open, and
+    /// the attempt to renew it.
     pub(super) fn leave_line(&mut self, reason: ByeReason) {
+        if let Some(renewal) = self.renewal.take() {
+            self.end(renewal, Close::Abort);
+        }
         let Some(key) = self.line.take() else {
             return;
         };
@@ -35,6 +52,25 @@ impl Client {
                 }
             }
             _ => self.end(key, Close::Abort),
+        }
+    }
+
+    /// The relay greeted on a persistent connection: it serves from now on.
+    fn greeted(&mut self, key: Key) {
+        self.pcc.handle_opened();
+        if self.renewal != Some(key) {
+            return self.events.push_back(Event::Connected);
+        }
+        self.renewal = None;
+        let old = self.line.replace(key);
+        // What the relay did not take on the old one goes on the new one.
+        self.mailbox.handle_way_lost();
+        if let Some(Conn {
+            stage: Stage::Line(line),
+            ..
+        }) = old.and_then(|old| self.conns.get_mut(old))
+        {
+            line.owe_bye(ByeReason::Replaced);
         }
     }
 
@@ -58,6 +94,16 @@ impl Client {
         let Stage::Line(line) = &mut conn.stage else {
             return None;
         };
+        if !line.can_take() {
+            // What is left of a frame of datagrams is not sent, nor confirmed.
+            line.drop_serving(&mut self.pool);
+        } else if let Some(step) = self.step_serving(key, buf) {
+            return Some(step);
+        }
+        let conn = self.conns.get_mut(key)?;
+        let Stage::Line(line) = &mut conn.stage else {
+            return None;
+        };
         if !conn.blocked {
             let len = line.write(&mut self.mailbox, buf);
             if len > 0 {
@@ -69,7 +115,7 @@ impl Client {
                 return None;
             }
         }
-        if conn.resume && line.can_take() {
+        if conn.resume && line.can_take() && !line.is_serving() {
             conn.resume = false;
             return Some(Step::Output(Output::Resume { conn: id }));
         }
@@ -111,7 +157,7 @@ impl Client {
             if !line.can_take() {
                 break;
             }
-            if !room {
+            if !room || line.is_serving() {
                 conn.resume = true;
                 return (bytes.len() - rest.len(), some_whole);
             }
@@ -173,8 +219,7 @@ impl Client {
                 line.body_bytes_max = hello.body_bytes_max;
                 if !core::mem::replace(&mut line.greeted, true) {
                     *deadline = None;
-                    self.pcc.handle_opened();
-                    self.events.push_back(Event::Connected);
+                    self.greeted(key);
                 }
                 if self
                     .session
@@ -185,13 +230,16 @@ impl Client {
                 }
             }
             ToClient::Notification(notification) => {
-                if self.asking.behind || !self.notified(&notification) {
+                if self.asking.behind || !self.notified(&notification, Order::InOrder) {
                     self.asking.behind = true;
                     self.asking.inbox = true;
                 }
             }
             ToClient::Taken(taken) => {
                 self.mailbox.handle_taken(taken.notification);
+            }
+            ToClient::Serve(serve) => {
+                line.serving = Some(Serving::new(serve, &mut self.pool));
             }
             ToClient::Ping(ping) => line.owe_pong(ping.nonce),
             ToClient::Pong(_) => {}

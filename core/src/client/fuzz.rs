@@ -5,18 +5,20 @@
 //! where a promise does not hold: what goes out stands in order and nothing
 //! goes to a connection that is blocked or ended, polling comes to its end,
 //! deadlines lie ahead, a number of a registration and an identity are on the
-//! disk before they are used, a notification is handed out once, and replies
-//! are what the application said.
+//! disk before they are used, a notification is handed out once, replies are
+//! what the application said, a datagram is taken only if it is genuine and
+//! new, and passed on only if it was listed, once, and to the own subnet.
 
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
+mod datagrams;
 mod disk;
 mod peer;
 
 use alloc::collections::BTreeMap;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::{Client, Event, Limits, RelayAddress, Settings};
@@ -27,14 +29,18 @@ use crate::{
     AcceptError, ClientId, CloseReason, ConnId, ConnectError, Endpoint, Input, Instant,
     NotificationId, OUTPUT_BUF_MIN, Output,
 };
+use datagrams::{OWN, Sealing, UDP_PORT};
 use disk::Disk;
 use peer::Peer;
 
-const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 52_311);
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(OWN), 52_311);
+/// Where the relays are: this, and how many in front of it.
+const RELAYS: [&str; 3] = ["relay", "relay-1", "relay-2"];
 const MAILBOX: MailboxLimits = MailboxLimits {
     notifications_max: 3,
     payload_bytes_max: 3_000,
     reply_bytes_max: 3_000,
+    ahead_max: 3,
 };
 /// Outputs without an input between.
 const STEPS_MAX: u32 = 500;
@@ -69,8 +75,9 @@ struct World {
     replies: BTreeMap<NotificationId, Vec<u8>>,
     /// The newest notification of the relay's run.
     newest: NotificationId,
-    /// The identity that the relay gives.
-    given: ClientId,
+    /// The identities that the relay gave, or would have, the newest last.
+    given: Vec<ClientId>,
+    sealing: Sealing,
     registrations: Vec<u64>,
     connected: bool,
     stopping: bool,
@@ -79,17 +86,25 @@ struct World {
 
 impl World {
     fn new(script: &mut Script<'_>) -> Self {
-        let address = RelayAddress {
-            host: "relay".into(),
+        let tls = script.one_in(2);
+        let relay = |host: &&str| RelayAddress {
+            host: (*host).into(),
             port: 52_311,
-            tls: script.one_in(2),
+            tls,
         };
-        let mut settings = Settings::new(address, "host");
+        let mut settings = Settings::new(relay(&RELAYS[0]), "host");
         settings.persistent_connection = !script.one_in(4);
+        let shape = script.byte().unwrap_or_default();
+        let relays = 1 + usize::from(shape / 4 % 3);
+        settings.relays = RELAYS[..relays].iter().map(relay).collect();
+        settings.datagrams_per_second_max = u32::from(shape / 16);
+        settings.udp_port = UDP_PORT;
+        let (address, prefix) = (ADDRESS.ip(), 24);
+        settings.interfaces = vec![Interface { address, prefix }];
         let limits = Limits {
             answer_body_bytes_max: 8_000,
             frame_body_bytes_max: 4_000,
-            events_max: 1 + usize::from(script.byte().unwrap_or_default() % 4),
+            events_max: 1 + usize::from(shape % 4),
             buffers_max: 2,
             buffer_bytes_max: 4_096,
             mailbox: MAILBOX,
@@ -104,7 +119,8 @@ impl World {
             handed: Vec::new(),
             replies: BTreeMap::new(),
             newest: NotificationId(0),
-            given: ClientId([3; 16]),
+            given: vec![ClientId([3; 16])],
+            sealing: Sealing::default(),
             registrations: Vec::new(),
             connected: false,
             stopping: false,
@@ -254,12 +270,13 @@ impl World {
                 let why = ConnectError::Tls;
                 self.input(Input::ConnectFailed { conn, why });
             }
-            4 => {
+            4 if draw < 64 => {
                 let (from, bytes) = (ADDRESS, script.bytes(9));
                 self.input(Input::Datagram { from, bytes });
             }
+            4 => self.receive_datagram(script),
             5 => {
-                let prefix = script.byte().unwrap_or_default() % 8;
+                let prefix = 24 + script.byte().unwrap_or_default() % 8;
                 let address = ADDRESS.ip();
                 let interfaces = [Interface { address, prefix }];
                 self.client.handle_addresses(self.now, &interfaces);
@@ -268,6 +285,7 @@ impl World {
                 self.client.stop(self.now);
                 self.stopping = true;
             }
+            7 if draw < 128 => self.client.select(self.now),
             _ => {
                 let accepted = self.client.accept(self.now, ADDRESS, ADDRESS);
                 assert_eq!(accepted, Err(AcceptError::NotListening));
@@ -328,7 +346,8 @@ impl World {
             Output::Connect {
                 conn, host, port, ..
             } => {
-                assert_eq!((host, port), ("relay", 52_311));
+                let relays = self.client.settings.relays.len();
+                assert!(RELAYS[..relays].contains(&host) && port == 52_311);
                 assert!(!self.stopped, "a connection after the end");
                 let same_place = |peer: &Peer| peer.conn.index() == conn.index();
                 assert!(!self.peers.iter().any(same_place));
@@ -357,6 +376,10 @@ impl World {
             }
             Output::Store { ticket, op } => {
                 self.disk.take(ticket, &op);
+                false
+            }
+            Output::Datagram { to, bytes } => {
+                self.passed_on(to, bytes);
                 false
             }
             Output::Event(event) => {
@@ -395,6 +418,10 @@ impl World {
                     "stopped twice"
                 );
             }
+            Event::Separated { from, client } => {
+                assert!(self.disk.has_identity(client) && from != client);
+            }
+            Event::RelayChanged { relay } => assert_eq!(relay, self.client.relay()),
             Event::Failed { .. }
             | Event::StorageFailed { .. }
             | Event::IdentityUnavailable { .. }
@@ -450,9 +477,14 @@ mod tests {
         &[13, 0, 0, 0, 3, 4, 0, 0],                               // reply
     ];
 
-    #[test]
-    fn a_whole_session_is_within_reach() {
-        let data = SESSION.concat();
+    /// Behind it: a datagram for the client, and a frame of two for the subnet.
+    const DATAGRAMS: &[&[u8]] = &[
+        &[15, 68, 0, 1, 4, 2, 0, 0],
+        &[8, 1, 0, 0, 0, 192, 1, 20, 0, 21, 0, 0],
+    ];
+
+    fn run(parts: &[&[u8]]) -> World {
+        let data = parts.concat();
         let mut script = Script(&data);
         let mut world = World::new(&mut script);
         world.settle(&mut script);
@@ -461,10 +493,24 @@ mod tests {
             assert!(!polls_less);
             world.settle(&mut script);
         }
+        world
+    }
+
+    #[test]
+    fn a_whole_session_is_within_reach() {
+        let mut world = run(SESSION);
         assert!(world.connected);
         assert_eq!(world.replies.len(), 1);
         assert!(world.peers.iter().any(Peer::has_reply));
-        world.finish(&mut script);
+        world.finish(&mut Script(&[]));
+    }
+
+    #[test]
+    fn datagrams_of_both_ways_are_within_reach() {
+        let mut world = run(&[SESSION, DATAGRAMS].concat());
+        let stats = world.client.stats();
+        assert_eq!((stats.datagrams, stats.served), (1, 2), "{stats:?}");
+        world.finish(&mut Script(&[]));
     }
 
     proptest! {
@@ -473,6 +519,11 @@ mod tests {
         #[test]
         fn any_operations_keep_the_promises(data in vec(any::<u8>(), 0..1_500)) {
             operations(&data);
+        }
+
+        #[test]
+        fn and_so_they_do_behind_a_session(data in vec(any::<u8>(), 0..1_500)) {
+            operations(&[&SESSION.concat(), &data[..]].concat());
         }
     }
 }

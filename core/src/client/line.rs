@@ -1,10 +1,11 @@
 //! The persistent connection, seen from the client.
 
+use super::serving::Serving;
 use crate::Instant;
 use crate::collections::Pool;
 use crate::notify::{Handle, Mailbox};
 use crate::wire::frame::{Deframer, HEADER_BYTES, encode_part};
-use crate::wire::message::{Bye, ByeReason, Pong, Reply, ToRelay};
+use crate::wire::message::{Bye, ByeReason, Pong, Reply, Served, ToRelay};
 
 /// The state of a persistent connection. It holds what is owed to the relay,
 /// not the bytes.
@@ -15,6 +16,9 @@ pub(super) struct Line {
     pub(super) greeted: bool,
     /// How long the body of a frame may be, as the relay said in its first.
     pub(super) body_bytes_max: u32,
+    /// A frame of datagrams for the subnet, while it is worked off.
+    pub(super) serving: Option<Serving>,
+    served: Option<Served>,
     pong: Option<u64>,
     bye: Option<Bye>,
     over: bool,
@@ -61,10 +65,30 @@ impl Line {
         self.bye.is_none() && !self.over
     }
 
+    /// Whether a frame of datagrams is not done and confirmed yet: until then
+    /// no other frame is taken.
+    pub(super) const fn is_serving(&self) -> bool {
+        self.serving.is_some() || self.served.is_some()
+    }
+
+    /// The frame of datagrams is done; its confirmation is owed.
+    pub(super) fn handle_served(&mut self, pool: &mut Pool) {
+        if let Some(serving) = self.serving.take() {
+            self.served = Some(serving.release(pool));
+        }
+    }
+
     /// Whether the reply fits a frame that the relay takes.
     pub(super) fn carries(&self, reply: Reply<'_>) -> bool {
         let body_bytes = ToRelay::Reply(reply).encoded_len() - HEADER_BYTES;
         body_bytes as u64 <= u64::from(self.body_bytes_max)
+    }
+
+    /// The frame of datagrams will not be done.
+    pub(super) fn drop_serving(&mut self, pool: &mut Pool) {
+        if let Some(serving) = self.serving.take() {
+            serving.release(pool);
+        }
     }
 
     /// Fills `buf` with what is owed and with replies; returns the bytes.
@@ -101,6 +125,7 @@ impl Line {
     /// Gives everything back when the connection is gone.
     pub(super) fn release(&mut self, mailbox: &mut Mailbox, pool: &mut Pool) {
         self.deframer.release(pool);
+        self.drop_serving(pool);
         if let Some((handle, _)) = self.partial.take() {
             mailbox.unpin(handle);
         }
@@ -135,6 +160,12 @@ impl Line {
         {
             len += written;
             self.pong = None;
+        }
+        if let Some(served) = self.served
+            && let Ok(written) = ToRelay::Served(served).encode(&mut buf[len..])
+        {
+            len += written;
+            self.served = None;
         }
         if let Some(bye) = self.bye
             && let Ok(written) = ToRelay::Bye(bye).encode(&mut buf[len..])

@@ -6,12 +6,18 @@
 //! closed when nothing is left to ask; notifications come over the persistent
 //! connection, or out of the inbox.
 //!
-//! Where to look: the door in and the door out in `drive.rs`, what is asked of
-//! the relay in `asking.rs`, the persistent connection in `line.rs` (what goes
-//! out) and `frames.rs` (what comes in), the file that holds the identity in
+//! Where to look: the door in and the door out in `drive.rs`, how connections
+//! come and go in `conns.rs`, what is asked of the relay in `asking.rs` and
+//! what follows from the answers in `answers.rs`, the registration in
+//! `registering.rs`, the persistent connection in `line.rs` (what goes out) and
+//! `frames.rs` (what comes in), datagrams in `datagrams.rs`, those that are
+//! passed on to the subnet in `serving.rs`, the file that holds the identity in
 //! `identity.rs`.
 
+mod answers;
 mod asking;
+mod conns;
+mod datagrams;
 mod drive;
 mod event;
 mod frames;
@@ -19,29 +25,42 @@ mod frames;
 pub mod fuzz;
 mod identity;
 mod line;
+mod registering;
+mod serving;
 mod settings;
+mod stats;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::net::IpAddr;
+use core::time::Duration;
 
 pub use event::{Event, Failure};
 pub use settings::{Limits, RelayAddress, Settings};
+pub use stats::Stats;
 
 use crate::collections::{Pool, Slab};
 use crate::notify::{Handle, Mailbox, ReplyMisuse};
 use crate::pcc::Pcc;
-use crate::registration::Registrar;
+use crate::rate::Bucket;
+use crate::registration::body::Hex;
+use crate::registration::{Registrar, Selector};
 use crate::wire::message::ByeReason;
 use crate::wire::proof::SessionKey;
 use crate::{ClientId, Close, Incarnation, Instant, Key, NotificationId, Random, http};
-use asking::{Admitted, Asking};
+use asking::Asking;
+use datagrams::Inbound;
 use identity::Keeper;
 use line::Line;
+use registering::Admitted;
 
 /// Connections at a time: one to ask on, the persistent one, and those of
 /// both that are on their way out.
 const CONNECTIONS_MAX: u32 = 8;
+
+/// Datagrams are passed on in bursts of a second's, divided by this.
+const SERVE_BURSTS: u32 = 10;
 
 /// The sans-IO client. [The crate's front page](crate) shows how to drive it.
 pub struct Client {
@@ -50,16 +69,32 @@ pub struct Client {
     http: Arc<http::Settings>,
     keeper: Keeper,
     registrar: Registrar,
+    selector: Selector,
     pcc: Pcc,
     mailbox: Mailbox,
+    /// Which start of the client this is.
+    instance: Hex<8>,
     session: Option<Session>,
+    /// What the session's registration said holds no more, or its persistent
+    /// connection was lost.
+    stale: bool,
     asking: Asking,
     /// The number of a registration is on its way to the disk.
     numbering: bool,
     admitted: Option<Admitted>,
     conns: Slab<Conn>,
     control: Option<Key>,
+    /// The persistent connection, or the attempt to open the first.
     line: Option<Key>,
+    /// The attempt to open another one beside it, to take its place.
+    renewal: Option<Key>,
+    /// When a client returns that lost its relay, as the relay said.
+    return_window: Option<Duration>,
+    inbound: Inbound,
+    serve_rate: Bucket,
+    /// When the next datagram may be passed on, if one waits.
+    serve_at: Option<Instant>,
+    stats: Stats,
     /// When something was last heard from the relay that could be a
     /// notification.
     heard_at: Instant,
@@ -78,6 +113,9 @@ pub struct Client {
 /// What a registration left behind.
 #[derive(Debug)]
 struct Session {
+    client: ClientId,
+    /// Whom it was agreed with, by its place in the list.
+    relay: usize,
     key: SessionKey,
     incarnation: Incarnation,
     counter: u64,
@@ -86,6 +124,10 @@ struct Session {
 /// A connection of the client.
 struct Conn {
     stage: Stage,
+    /// Whom it leads to, by its place in the list.
+    relay: usize,
+    /// The address of this end, once it is open.
+    local: Option<IpAddr>,
     blocked: bool,
     resume: bool,
     deadline: Option<Instant>,
@@ -114,6 +156,7 @@ impl Client {
     pub fn new(settings: Settings, limits: Limits, seed: [u8; 32]) -> Self {
         let limits = limits.sound();
         let mut random = Random::from_seed(seed);
+        let instance = random.bytes();
         let mut fork = || Random::from_seed(random.bytes());
         Self {
             http: Arc::new(http::Settings::new(
@@ -122,15 +165,27 @@ impl Client {
             )),
             keeper: Keeper::new(),
             registrar: Registrar::new(settings.registrar.clone(), fork()),
+            selector: Selector::new(settings.selector.clone(), settings.relays.len(), fork()),
             pcc: Pcc::new(settings.pcc.clone()),
             mailbox: Mailbox::new(limits.mailbox.clone(), fork()),
+            instance: Hex(instance),
             session: None,
+            stale: false,
             asking: Asking::default(),
             numbering: false,
             admitted: None,
             conns: Slab::new(CONNECTIONS_MAX),
             control: None,
             line: None,
+            renewal: None,
+            return_window: None,
+            inbound: Inbound::default(),
+            serve_rate: Bucket::new(
+                settings.datagrams_per_second_max,
+                settings.datagrams_per_second_max.div_ceil(SERVE_BURSTS),
+            ),
+            serve_at: None,
+            stats: Stats::default(),
             heard_at: Instant::ORIGIN,
             events: VecDeque::with_capacity(limits.events_max),
             pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),
@@ -152,7 +207,7 @@ impl Client {
 
     /// Whether the persistent connection is open.
     pub fn is_connected(&self) -> bool {
-        self.pcc.state() == crate::pcc::State::Open
+        self.pcc.state().is_open()
     }
 
     /// A notification that the application has to handle: its number and
@@ -183,7 +238,23 @@ impl Client {
         self.mailbox.dismiss(notification);
     }
 
-    /// The machine's addresses changed: registers anew at once.
+    /// The relay in use, by its place in the list of the settings.
+    pub const fn relay(&self) -> usize {
+        self.selector.home()
+    }
+
+    /// Tries the relays that stand before the one in use, at once; nothing
+    /// stands before the first. If none of them takes the client's
+    /// registration, all is as it was.
+    pub fn select(&mut self, now: Instant) {
+        self.advance(now);
+        if self.keeper.is_loaded() && !self.stopping {
+            self.selector.handle_reselect(self.now);
+        }
+    }
+
+    /// The machine's addresses changed: registers anew at once, with the best
+    /// relay that takes it.
     pub fn handle_addresses(
         &mut self,
         now: Instant,
@@ -192,7 +263,9 @@ impl Client {
         self.advance(now);
         if self.settings.interfaces.as_slice() != interfaces {
             self.settings.interfaces = interfaces.to_vec();
+            self.stale = true;
             if self.keeper.is_loaded() && !self.stopping {
+                self.selector.handle_reselect(self.now);
                 self.registrar.handle_start(self.now);
             }
         }
@@ -212,11 +285,18 @@ impl Client {
         self.numbering = false;
         self.admitted = None;
         self.session = None;
+        self.serve_at = None;
+        self.inbound = Inbound::default();
         self.leave_line(ByeReason::ShuttingDown);
         if let Some(control) = self.control {
             self.end(control, Close::Abort);
         }
         self.stopped_if_last();
+    }
+
+    /// What the client counted since its start.
+    pub const fn stats(&self) -> &Stats {
+        &self.stats
     }
 
     /// Inputs whose time lay before an earlier one's.

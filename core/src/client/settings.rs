@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::http;
 use crate::notify::MailboxLimits;
 use crate::pcc::PccSettings;
-use crate::registration::{Interface, RegistrarSettings};
+use crate::registration::{Interface, RegistrarSettings, SelectorSettings};
 
 /// Events that may wait at all; [`Limits::events_max`] is cut down to it.
 const EVENTS_CAP: usize = 65_536;
@@ -38,8 +39,8 @@ impl RelayAddress {
 /// The figures of a client.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The relay.
-    pub relay: RelayAddress,
+    /// The relays, the best one first; at least one. No other is ever asked.
+    pub relays: Vec<RelayAddress>,
     /// The machine's name, for people; 1 to 255 bytes.
     pub hostname: Box<str>,
     /// The machine's addresses.
@@ -50,10 +51,15 @@ pub struct Settings {
     pub persistent_connection: bool,
     /// When it registers.
     pub registrar: RegistrarSettings,
+    /// With which of the relays.
+    pub selector: SelectorSettings,
     /// When it opens its persistent connection.
     pub pcc: PccSettings,
     /// When it asks its inbox although it heard nothing; zero is never.
     pub poll_interval: Duration,
+    /// Datagrams that the client passes on to others of its subnet in a second;
+    /// 0 is no bound.
+    pub datagrams_per_second_max: u32,
     /// How long the opening of a connection may take.
     pub connect_timeout: Duration,
     /// How long the relay may not take what is written to the persistent
@@ -66,17 +72,19 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// The defaults, for a machine of this name and its relay.
+    /// The defaults, for a machine of this name and a single relay.
     pub fn new(relay: RelayAddress, hostname: &str) -> Self {
         Self {
-            relay,
+            relays: vec![relay],
             hostname: hostname.into(),
             interfaces: Vec::new(),
             udp_port: 0,
             persistent_connection: true,
             registrar: RegistrarSettings::default(),
+            selector: SelectorSettings::default(),
             pcc: PccSettings::default(),
             poll_interval: Duration::from_secs(900),
+            datagrams_per_second_max: 1_000,
             connect_timeout: Duration::from_secs(10),
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),

@@ -8,11 +8,13 @@
 //! A [`Slab`] gives an entry its [`Key`](crate::Key): a *place*, dense from 0,
 //! and a generation. The other tables speak of places (`u32`), so that any of
 //! them can stand beside a slab: [`Index`] finds a place by the entry's name,
-//! [`Lru`] and [`ReadyList`] keep places in order. [`Wheel`] keeps deadlines,
+//! [`Lru`] and [`ReadyList`] keep places in order, [`Groups`] keeps them by a
+//! name that they share. [`Wheel`] keeps deadlines,
 //! [`Pool`] keeps buffers.
 
 mod bits;
 mod chunk;
+mod groups;
 mod index;
 mod list;
 mod lru;
@@ -26,6 +28,7 @@ mod wheel;
 use core::fmt;
 
 pub(crate) use chunk::Chunks;
+pub use groups::Groups;
 pub use index::{Index, KeyHash};
 pub use lru::Lru;
 pub use pool::Pool;

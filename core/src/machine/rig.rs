@@ -23,6 +23,7 @@ pub(crate) struct Rig<E: Endpoint> {
     pub(crate) connects: Vec<(ConnId, String, u16, bool)>,
     pub(crate) stores: Vec<(Ticket, Op)>,
     pub(crate) deadline: Option<Instant>,
+    pub(crate) datagrams: Vec<(SocketAddr, Vec<u8>)>,
     wires: BTreeMap<ConnId, Wire>,
 }
 
@@ -72,6 +73,7 @@ impl<E: Endpoint<Event: Debug>> Rig<E> {
             connects: Vec::new(),
             stores: Vec::new(),
             deadline: None,
+            datagrams: Vec::new(),
             wires: BTreeMap::new(),
         }
     }
@@ -201,9 +203,10 @@ impl<E: Endpoint<Event: Debug>> Rig<E> {
                 }
                 Output::Store { ticket, op } => self.stores.push((ticket, Op::from(op))),
                 Output::Event(event) => self.events.push(event),
-                other @ (Output::Datagram { .. }
-                | Output::Hash { .. }
-                | Output::BufferTooSmall { .. }) => panic!("{other:?}"),
+                Output::Datagram { to, bytes } => self.datagrams.push((to, bytes.into())),
+                other @ (Output::Hash { .. } | Output::BufferTooSmall { .. }) => {
+                    panic!("{other:?}")
+                }
             }
         }
         panic!("the endpoint does not come to rest");

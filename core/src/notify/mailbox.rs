@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::seen::Seen;
 use crate::collections::{Pool, ReadyList, Slab, TimerKey, Wheel};
 use crate::wire::message;
 use crate::{Incarnation, Instant, Key, Machine, NotificationId, Random};
@@ -16,6 +17,9 @@ pub struct MailboxLimits {
     pub payload_bytes_max: usize,
     /// Bytes of a reply.
     pub reply_bytes_max: usize,
+    /// Notifications that came out of order and are remembered until the way
+    /// that keeps the order has passed them.
+    pub ahead_max: u32,
 }
 
 impl Default for MailboxLimits {
@@ -24,6 +28,7 @@ impl Default for MailboxLimits {
             notifications_max: 64,
             payload_bytes_max: 65_536,
             reply_bytes_max: 65_536,
+            ahead_max: 256,
         }
     }
 }
@@ -31,6 +36,15 @@ impl Default for MailboxLimits {
 /// The handle of a notification that the application has to handle.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Handle(pub(crate) Key);
+
+/// What the way that a notification came says of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// All before it came as well: the persistent connection, the inbox.
+    InOrder,
+    /// Nothing: a datagram.
+    Loose,
+}
 
 /// What became of a notification that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +57,9 @@ pub enum Received {
     TooLong,
     /// There is no room: take no more until there is.
     Full,
+    /// Too many came out of order, and it is dropped: ask the inbox, which
+    /// knows the order.
+    OutOfOrder,
 }
 
 /// Why a reply is not kept. The caller is to blame; nothing was changed.
@@ -109,7 +126,7 @@ pub struct Mailbox {
     due: ReadyList,
     timers: Wheel<Timer>,
     pool: Pool,
-    seen: NotificationId,
+    seen: Seen,
     now: Instant,
 }
 
@@ -126,7 +143,7 @@ impl Mailbox {
                 entries_max,
                 limits.payload_bytes_max.max(limits.reply_bytes_max),
             ),
-            seen: NotificationId(0),
+            seen: Seen::new(limits.ahead_max as usize),
             now: Instant::ORIGIN,
             limits,
         }
@@ -137,9 +154,11 @@ impl Mailbox {
         !self.entries.is_full()
     }
 
-    /// The newest notification that was handed to the application.
+    /// How far the client came: all up to this one were handed to the
+    /// application, or are of no use to it. One that came out of order may be
+    /// newer.
     pub const fn seen(&self) -> NotificationId {
-        self.seen
+        self.seen.watermark()
     }
 
     /// The relay runs as this incarnation. If the mailbox has seen nothing of
@@ -149,34 +168,31 @@ impl Mailbox {
         incarnation: Incarnation,
         notified: Option<NotificationId>,
     ) {
-        let seen = self.seen.incarnation();
-        if seen == incarnation {
-            return;
-        }
-        match notified.filter(|id| id.incarnation() == incarnation) {
-            Some(notified) => self.seen = notified,
-            // A lower one counts anew below what was seen.
-            None if incarnation < seen => self.seen = NotificationId(0),
-            None => {}
-        }
+        self.seen.begin(incarnation, notified);
     }
 
-    /// A notification arrived, on whatever way.
+    /// A notification arrived. It is handed out once, on whatever ways it
+    /// comes.
     pub fn handle_notification(
         &mut self,
         now: Instant,
         message: &message::Notification<'_>,
+        order: Order,
     ) -> Received {
         self.now = self.now.max(now);
-        if message.id <= self.seen {
+        if self.seen.contains(message.id) {
+            self.note(message.id, order);
             return Received::Known;
         }
         if message.payload.len() > self.limits.payload_bytes_max {
-            self.seen = message.id;
+            self.note(message.id, order);
             return Received::TooLong;
         }
         if !self.has_room() {
             return Received::Full;
+        }
+        if order == Order::Loose && !self.seen.has_room() {
+            return Received::OutOfOrder;
         }
         let mut bytes = self.pool.take(message.payload.len());
         bytes.extend_from_slice(message.payload);
@@ -193,7 +209,7 @@ impl Mailbox {
         let Ok(key) = self.entries.insert(entry) else {
             return Received::Full;
         };
-        self.seen = message.id;
+        self.note(message.id, order);
         let expires_at = self.now + Duration::from_secs(message.lifetime_s.max(1).into());
         let expiry = self.timers.insert(expires_at, Timer::Expiry(key)).ok();
         if let Some(entry) = self.entries.get_mut(key) {
@@ -331,6 +347,14 @@ impl Mailbox {
         }
     }
 
+    /// It came, and is not handed out again.
+    fn note(&mut self, id: NotificationId, order: Order) {
+        match order {
+            Order::InOrder => self.seen.advance(id),
+            Order::Loose => self.seen.remember(id),
+        }
+    }
+
     fn remove(&mut self, key: Key) {
         if let Some(entry) = self.entries.get_mut(key)
             && entry.pinned
@@ -386,134 +410,4 @@ impl Machine for Mailbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn mailbox(notifications_max: u32) -> Mailbox {
-        let limits = MailboxLimits {
-            notifications_max,
-            ..MailboxLimits::default()
-        };
-        Mailbox::new(limits, Random::from_seed([5; 32]))
-    }
-
-    fn notification(id: u64, reply_window_ms: u32) -> message::Notification<'static> {
-        let id = NotificationId(id);
-        message::Notification {
-            id,
-            lifetime_s: 60,
-            reply_window_ms,
-            payload: b"ping",
-        }
-    }
-
-    fn new(received: Received) -> Handle {
-        match received {
-            Received::New(handle) => handle,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_notification_is_handed_out_once() {
-        let mut mailbox = mailbox(4);
-        let now = Instant::ORIGIN;
-        let handle = new(mailbox.handle_notification(now, &notification(7, 0)));
-        assert_eq!(
-            mailbox.get(handle),
-            Some((NotificationId(7), b"ping".as_slice()))
-        );
-        assert_eq!(
-            mailbox.handle_notification(now, &notification(7, 0)),
-            Received::Known
-        );
-        assert_eq!(
-            mailbox.handle_notification(now, &notification(6, 0)),
-            Received::Known
-        );
-    }
-
-    #[test]
-    fn a_reply_is_kept_until_it_is_taken() {
-        let mut mailbox = mailbox(4);
-        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
-        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-        assert_eq!(
-            mailbox.reply(Instant::ORIGIN, handle, b"again"),
-            Err(ReplyMisuse::Gone)
-        );
-        let (sent, reply) = mailbox.next_reply().unwrap();
-        assert_eq!((sent, reply.payload), (handle, b"pong".as_slice()));
-        mailbox.handle_sent(handle);
-        assert_eq!(mailbox.next_reply(), None);
-        mailbox.handle_way_lost();
-        assert!(mailbox.next_reply().is_some());
-        mailbox.handle_sent(handle);
-        mailbox.handle_taken(NotificationId(7));
-        mailbox.handle_way_lost();
-        assert_eq!(mailbox.next_reply(), None);
-    }
-
-    #[test]
-    fn a_taken_reply_is_not_sent_again_while_the_rest_of_it_is_written() {
-        let mut mailbox = mailbox(4);
-        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
-        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-        mailbox.handle_sent(handle);
-        mailbox.pin(handle);
-        mailbox.handle_taken(NotificationId(7));
-        mailbox.handle_way_lost();
-        assert_eq!(mailbox.next_reply(), None);
-    }
-
-    #[test]
-    fn a_taken_reply_is_not_sent_again_when_its_way_was_lost_before() {
-        let mut mailbox = mailbox(4);
-        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0)));
-        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-        mailbox.handle_sent(handle);
-        mailbox.pin(handle);
-        mailbox.handle_way_lost();
-        mailbox.handle_taken(NotificationId(7));
-        assert_eq!(mailbox.next_reply(), None);
-    }
-
-    #[test]
-    fn a_reply_waits_for_a_moment_within_the_window() {
-        let mut mailbox = mailbox(4);
-        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 10_000)));
-        mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-        assert_eq!(mailbox.next_reply(), None);
-        mailbox.handle_timeout(Instant::ORIGIN + 11 * SECOND);
-        assert_eq!(mailbox.poll(), Some(MailboxEffect::ReplyDue));
-        assert!(mailbox.next_reply().is_some());
-    }
-
-    #[test]
-    fn a_full_mailbox_forgets_nothing() {
-        let mut mailbox = mailbox(1);
-        let first = new(mailbox.handle_notification(Instant::ORIGIN, &notification(1, 0)));
-        assert_eq!(
-            mailbox.handle_notification(Instant::ORIGIN, &notification(2, 0)),
-            Received::Full
-        );
-        mailbox.dismiss(first);
-        new(mailbox.handle_notification(Instant::ORIGIN, &notification(2, 0)));
-    }
-
-    #[test]
-    fn a_notification_ends_with_its_lifetime() {
-        let mut mailbox = mailbox(1);
-        let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(1, 0)));
-        mailbox.handle_timeout(Instant::ORIGIN + 60 * SECOND);
-        assert_eq!(mailbox.poll(), Some(MailboxEffect::Expired(handle)));
-        assert_eq!(mailbox.get(handle), None);
-        assert_eq!(
-            mailbox.reply(Instant::ORIGIN, handle, b"late"),
-            Err(ReplyMisuse::Gone)
-        );
-        assert!(mailbox.has_room());
-    }
-}
+mod tests;

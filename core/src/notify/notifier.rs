@@ -4,22 +4,14 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use super::audience::{Audience, Heads, Membership};
+use super::mailbox::Order;
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
 use super::terms::{LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};
 use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
 use crate::wire::frame;
 use crate::wire::message::{self, ToClient};
 use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
-
-/// Who a notification is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Target {
-    /// One client.
-    Client(Key),
-    /// Every client that is registered at the moment.
-    All,
-}
 
 /// How far a notification came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +37,12 @@ pub enum NotifierEffect {
 
 struct Entry {
     status: Status,
-    target: Target,
+    audience: Audience,
     payload: Vec<u8>,
     reply_window_ms: u32,
     expiry: Option<TimerKey>,
     replies: Chain,
-    /// The neighbours among the notifications of the same client, by id.
+    /// The neighbours among the notifications of the same client or group, by id.
     older: Option<Key>,
     newer: Option<Key>,
     /// Connections that have begun to write it. It stays until they are done.
@@ -62,23 +54,21 @@ struct Entry {
 #[derive(Clone, Copy)]
 struct ClientState {
     generation: u32,
-    count: u32,
-    newest: Option<Key>,
-    /// The sequence of the last notification before it joined, and of the
-    /// newest that it was sent.
+    /// The sequence of the last notification before it joined, of the newest
+    /// that it was sent, and of the newest that it was sent in order.
     joined: u32,
     sent_through: u32,
+    in_order_through: u32,
 }
 
-const _: () = assert!(size_of::<ClientState>() == 24);
+const _: () = assert!(size_of::<ClientState>() == 16);
 
 impl ClientState {
     const NONE: Self = Self {
         generation: u32::MAX,
-        count: 0,
-        newest: None,
         joined: 0,
         sent_through: 0,
+        in_order_through: 0,
     };
 }
 
@@ -93,6 +83,8 @@ pub struct Notifier {
     /// Those of them that are for all.
     broadcasts: VecDeque<(NotificationId, Key)>,
     clients: Chunks<ClientState>,
+    /// The lists of those for one client or group.
+    heads: Heads,
     expiries: Wheel<Key>,
     replies: Replies,
     pool: Pool,
@@ -115,6 +107,7 @@ impl Notifier {
             log: VecDeque::new(),
             broadcasts: VecDeque::new(),
             clients: Chunks::new(clients_max),
+            heads: Heads::new(clients_max),
             expiries: Wheel::new(limits.notifications_max),
             replies: Replies::new(random.bytes(), limits.replies_max),
             pool: Pool::new(1_024, 4_096),
@@ -131,14 +124,14 @@ impl Notifier {
     pub fn notify(
         &mut self,
         now: Instant,
-        target: Target,
+        audience: Audience,
         payload: &[u8],
         options: NotifyOptions,
         targets: u32,
     ) -> Result<NotificationId, NotifyError> {
         self.now = self.now.max(now);
         self.replies.collect(64, &mut self.pool);
-        self.check(target, payload, options)?;
+        self.check(audience, payload, options)?;
         let sequence = self.sequence.checked_add(1).ok_or(NotifyError::Full)?;
         let id = NotificationId::new(self.incarnation, sequence);
         let expires_at = self.now + options.lifetime;
@@ -152,7 +145,7 @@ impl Notifier {
                 replied: 0,
                 expires_at,
             },
-            target,
+            audience,
             payload: kept,
             reply_window_ms: whole_millis(options.reply_window),
             expiry: None,
@@ -169,21 +162,28 @@ impl Notifier {
             // There is a timer for each notification, so there is room.
             entry.expiry = self.expiries.insert(expires_at, key).ok();
         }
-        self.enter(key, id, target);
+        self.enter(key, id, audience);
         Ok(id)
     }
 
     /// The first notification for the client behind `after` that lives.
     ///
-    /// O(1) for a client that has all, else in the number of its own that it
-    /// has not.
-    pub fn pending(&self, client: Key, after: NotificationId) -> Option<(Key, NotificationId)> {
-        let own = self.first_own(client, after);
-        let broadcast = self.first_broadcast(after);
-        match (own, broadcast) {
-            (Some(own), Some(broadcast)) => Some(if own.1 < broadcast.1 { own } else { broadcast }),
-            (own, broadcast) => own.or(broadcast),
-        }
+    /// O(1) for a client that has all, else in the number of those for it
+    /// alone or its groups that it has not.
+    pub fn pending(
+        &self,
+        client: Key,
+        membership: Membership,
+        after: NotificationId,
+    ) -> Option<(Key, NotificationId)> {
+        let subnet = membership.subnet.map(Audience::Subnet);
+        let site = membership.site.map(Audience::Site);
+        [Some(Audience::Client(client)), subnet, site]
+            .into_iter()
+            .flatten()
+            .filter_map(|audience| self.first_of(audience, after))
+            .chain(self.first_broadcast(after))
+            .min_by_key(|(_, id)| *id)
     }
 
     /// A notification as the message that carries it, at the moment.
@@ -240,7 +240,7 @@ impl Notifier {
 
     /// The notification was handed to the client's way. Counted once for each
     /// client and notification as long as they go in order.
-    pub fn handle_sent(&mut self, client: Key, notification: Key) {
+    pub fn handle_sent(&mut self, client: Key, notification: Key, order: Order) {
         let Some(entry) = self.entries.get_mut(notification) else {
             return;
         };
@@ -252,12 +252,16 @@ impl Notifier {
             state.sent_through = id.sequence();
             entry.status.sent += 1;
         }
+        if order == Order::InOrder {
+            state.in_order_through = state.in_order_through.max(id.sequence());
+        }
     }
 
-    /// How far the client came, by what it was sent.
+    /// How far the client came, by what it was sent in order: datagrams may
+    /// have been lost.
     pub fn sent_through(&self, client: Key) -> NotificationId {
         self.state(client).map_or(NotificationId(0), |state| {
-            NotificationId::new(self.incarnation, state.sent_through)
+            NotificationId::new(self.incarnation, state.in_order_through)
         })
     }
 
@@ -266,6 +270,7 @@ impl Notifier {
         if let Some(state) = state_mut(&mut self.clients, client) {
             state.joined = self.sequence;
             state.sent_through = self.sequence;
+            state.in_order_through = self.sequence;
         }
     }
 
@@ -277,12 +282,13 @@ impl Notifier {
         &mut self,
         now: Instant,
         client: (Key, ClientId),
+        membership: Membership,
         id: NotificationId,
         payload: &[u8],
     ) -> Result<(), ReplyRefusal> {
         self.now = self.now.max(now);
         let key = self.find(id).ok_or(ReplyRefusal::Unknown)?;
-        if !self.is_for(key, client.0) {
+        if !self.concerns(key, client.0, membership) {
             return Err(ReplyRefusal::Foreign);
         }
         let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
@@ -302,22 +308,27 @@ impl Notifier {
         self.replies
             .push(&mut entry.replies, key, client.1, payload, &mut self.pool)?;
         entry.status.replied += 1;
+        // Who replies was sent it, whatever was heard of its way.
+        entry.status.sent = entry.status.sent.max(entry.status.replied);
         Ok(())
     }
 
-    /// Whether a client may reply: it is the target, or it was sent what went
-    /// to all.
-    fn is_for(&self, notification: Key, client: Key) -> bool {
-        let Some(entry) = self.entries.get(notification) else {
+    /// Whether a notification lives and is for the client: it is the one, or
+    /// belongs to the group and was registered when the notification was made.
+    pub fn concerns(&self, notification: Key, client: Key, membership: Membership) -> bool {
+        let Some(entry) = self.entries.get(notification).filter(|it| !it.expired) else {
             return false;
         };
-        match entry.target {
-            Target::Client(only) => only == client,
-            Target::All => self.state(client).is_some_and(|state| {
-                let sequence = entry.status.id.sequence();
-                state.joined < sequence && sequence <= state.sent_through
-            }),
-        }
+        let sequence = entry.status.id.sequence();
+        let joined = self.state(client).map_or(0, |state| state.joined);
+        entry.audience.includes(client, membership)
+            && (matches!(entry.audience, Audience::Client(_)) || joined < sequence)
+    }
+
+    /// Whether the client replied to the notification.
+    pub fn has_replied(&self, id: NotificationId, client: ClientId) -> bool {
+        self.find(id)
+            .is_some_and(|key| self.replies.contains(key, client))
     }
 
     /// How far a notification came; `None` when it is unknown or has expired.
@@ -354,7 +365,7 @@ impl Notifier {
 
     fn check(
         &self,
-        target: Target,
+        audience: Audience,
         payload: &[u8],
         options: NotifyOptions,
     ) -> Result<(), NotifyError> {
@@ -372,12 +383,13 @@ impl Notifier {
         if options.reply_window > options.lifetime {
             return Err(NotifyError::ReplyWindow);
         }
-        if let Target::Client(client) = target
-            && self
-                .state(client)
-                .is_some_and(|state| state.count >= limits.notifications_per_client_max)
-        {
-            return Err(NotifyError::ClientFull);
+        let alive = self.heads.get(audience).map_or(0, |head| head.count);
+        if matches!(audience, Audience::Client(_)) {
+            if alive >= limits.notifications_per_client_max {
+                return Err(NotifyError::ClientFull);
+            }
+        } else if alive >= limits.notifications_per_group_max {
+            return Err(NotifyError::GroupFull);
         }
         if self.entries.is_full() {
             return Err(NotifyError::Full);
@@ -388,37 +400,31 @@ impl Notifier {
         Ok(())
     }
 
-    fn enter(&mut self, key: Key, id: NotificationId, target: Target) {
-        trim(&mut self.log, &self.entries, self.limits.notifications_max);
+    fn enter(&mut self, key: Key, id: NotificationId, audience: Audience) {
+        let live_max = self.limits.notifications_max;
+        trim(&mut self.log, &self.entries, live_max);
         self.log.push_back((id, key));
-        match target {
-            Target::All => {
-                trim(
-                    &mut self.broadcasts,
-                    &self.entries,
-                    self.limits.notifications_max,
-                );
-                self.broadcasts.push_back((id, key));
-            }
-            Target::Client(client) => {
-                let Some(state) = state_mut(&mut self.clients, client) else {
-                    return;
-                };
-                let older = state.newest.replace(key);
-                state.count += 1;
-                if let Some(entry) = self.entries.get_mut(key) {
-                    entry.older = older;
-                }
-                if let Some(entry) = older.and_then(|older| self.entries.get_mut(older)) {
-                    entry.newer = Some(key);
-                }
-            }
+        if audience == Audience::All {
+            trim(&mut self.broadcasts, &self.entries, live_max);
+            self.broadcasts.push_back((id, key));
+        }
+        let Some(head) = self.heads.begin(audience) else {
+            return;
+        };
+        let older = head.newest.replace(key);
+        head.count += 1;
+        if let Some(entry) = self.entries.get_mut(key) {
+            entry.older = older;
+        }
+        if let Some(entry) = older.and_then(|older| self.entries.get_mut(older)) {
+            entry.newer = Some(key);
         }
     }
 
-    fn first_own(&self, client: Key, after: NotificationId) -> Option<(Key, NotificationId)> {
+    /// The first behind `after` of those for one client or group.
+    fn first_of(&self, audience: Audience, after: NotificationId) -> Option<(Key, NotificationId)> {
         let mut found = None;
-        let mut next = self.state(client)?.newest;
+        let mut next = self.heads.get(audience)?.newest;
         while let Some(key) = next {
             let entry = self.entries.get(key)?;
             if entry.status.id <= after {
@@ -443,7 +449,8 @@ impl Notifier {
             .map(|(id, key)| (*key, *id))
     }
 
-    fn find(&self, id: NotificationId) -> Option<Key> {
+    /// The handle of a notification that lives.
+    pub fn find(&self, id: NotificationId) -> Option<Key> {
         let place = self.log.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         let (_, key) = self.log.get(place)?;
         self.entries
@@ -477,20 +484,16 @@ impl Notifier {
         self.payload_bytes -= entry.payload.len();
         self.pool.give(entry.payload);
         self.replies.discard(entry.replies);
-        let Target::Client(client) = entry.target else {
-            return;
-        };
         if let Some(newer) = entry.newer.and_then(|key| self.entries.get_mut(key)) {
             newer.older = entry.older;
         }
         if let Some(older) = entry.older.and_then(|key| self.entries.get_mut(key)) {
             older.newer = entry.newer;
         }
-        let state = self.clients.get_mut(client.index());
-        if let Some(state) = state.filter(|state| state.generation == client.generation()) {
-            state.count -= 1;
-            if state.newest == Some(key) {
-                state.newest = entry.older;
+        if let Some(head) = self.heads.get_mut(entry.audience) {
+            head.count -= 1;
+            if head.newest == Some(key) {
+                head.newest = entry.older;
             }
         }
     }

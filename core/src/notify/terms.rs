@@ -14,8 +14,10 @@ pub const LIFETIME_MAX: Duration = Duration::from_secs(86_400);
 pub struct NotifierLimits {
     /// Notifications that live at a time.
     pub notifications_max: u32,
-    /// Notifications for one client that live at a time, those to all aside.
+    /// Notifications for one client that live at a time, those to groups and all aside.
     pub notifications_per_client_max: u32,
+    /// Notifications for one subnet or site that live at a time.
+    pub notifications_per_group_max: u32,
     /// Bytes of a payload.
     pub payload_bytes_max: usize,
     /// Replies that are kept at a time.
@@ -36,6 +38,7 @@ impl Default for NotifierLimits {
         Self {
             notifications_max: 4_096,
             notifications_per_client_max: 256,
+            notifications_per_group_max: 256,
             payload_bytes_max: 65_536,
             replies_max: 1_000_000,
             reply_bytes_max: 65_536,
@@ -72,6 +75,12 @@ pub enum NotifyError {
     /// The client is not registered.
     #[error("the client is not registered")]
     UnknownClient,
+    /// No client of the subnet is registered.
+    #[error("no client of the subnet is registered")]
+    UnknownSubnet,
+    /// There is no such site.
+    #[error("the relay has no such site")]
+    UnknownSite,
     /// The payload is longer than allowed.
     #[error("the payload is longer than {bytes_max} bytes")]
     PayloadTooLong {
@@ -98,4 +107,7 @@ pub enum NotifyError {
     /// Too many notifications for this client live.
     #[error("too many notifications for this client are alive")]
     ClientFull,
+    /// Too many notifications for this subnet or site live.
+    #[error("too many notifications for this subnet or site are alive")]
+    GroupFull,
 }

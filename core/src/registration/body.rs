@@ -40,6 +40,15 @@ pub struct Request<'a> {
     /// Whether the client wishes for a persistent connection.
     #[serde(default)]
     pub persistent_connection: bool,
+    /// The address of the client's end of the connection that the registration
+    /// travels on, as far as it knows: it tells which of the `interfaces` is in
+    /// use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
+    /// Drawn at random at each start of the client, so that two machines with
+    /// one identity can be told apart. 16 hexadecimal digits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance: Option<Hex<8>>,
 }
 
 /// An address of a client and the length of its network's prefix, in bits.
@@ -88,6 +97,14 @@ pub struct Answer {
         with = "optional_text"
     )]
     pub notified: Option<NotificationId>,
+    /// The window in which a client returns whose connection was lost without
+    /// a word, in milliseconds; 0 leaves it to the client.
+    #[serde(default)]
+    pub return_window_ms: u32,
+    /// The client is a copy of another one, and is `client` with `secret` from
+    /// now on. The proof of that under the secret that it had.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub separated: Option<Hex<32>>,
     /// Whether the client shall open a persistent connection. Absent in the
     /// answer of a relay that does not know them: none then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -110,6 +127,10 @@ pub struct Verdict {
     /// milliseconds.
     #[serde(default)]
     pub wait_ms: u32,
+    /// How long the grant holds, in milliseconds from the answer: no attempt
+    /// that begins later succeeds. 0 is unknown.
+    #[serde(default)]
+    pub valid_ms: u32,
     /// Why not, in one word; absent when granted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
@@ -203,6 +224,30 @@ mod tests {
         assert_eq!(request.client, None);
         assert_eq!(request.interfaces[0].prefix, 24);
         assert!(!request.persistent_connection);
+        assert_eq!((request.local, request.instance), (None, None));
+    }
+
+    #[test]
+    fn a_registration_says_where_it_travels_and_which_start_it_is() {
+        let body = r#"{"protocol":1,"registration":1,"hostname":"web-1",
+            "local":"fe80::1","instance":"00000000000000ff"}"#;
+        let request: Request<'_> = serde_json::from_str(body).unwrap();
+        assert_eq!(request.local, Some("fe80::1".parse().unwrap()));
+        assert_eq!(request.instance, Some(Hex([0, 0, 0, 0, 0, 0, 0, 0xff])));
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request<'_>>(&text).unwrap(), request);
+        for wrong in [
+            r#""local":"here""#,
+            r#""instance":255"#,
+            r#""instance":"ff""#,
+        ] {
+            let body =
+                alloc::format!(r#"{{"protocol":1,"registration":1,"hostname":"h",{wrong}}}"#);
+            assert!(
+                serde_json::from_str::<Request<'_>>(&body).is_err(),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]
@@ -215,9 +260,12 @@ mod tests {
             nonce: Hex([1; 16]),
             register_again_s: 21_600,
             notified: Some(NotificationId(9)),
+            return_window_ms: 30_000,
+            separated: Some(Hex([0xce; 32])),
             persistent_connection: Some(Verdict {
                 granted: true,
                 wait_ms: 0,
+                valid_ms: 1,
                 reason: None,
             }),
         };
@@ -235,5 +283,6 @@ mod tests {
         );
         let answer: Answer = serde_json::from_str(&text).unwrap();
         assert_eq!(answer.persistent_connection, None);
+        assert_eq!((answer.return_window_ms, answer.separated), (0, None));
     }
 }

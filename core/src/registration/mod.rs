@@ -9,6 +9,7 @@
 //! * [`Registry`]: the relay's side. A registration goes in, an answer comes
 //!   out in the same call; a client that does not return is forgotten.
 //! * [`Registrar`]: the client's side. It says when to register.
+//! * [`Selector`]: the client's side. It says with which relay.
 //! * [`body`]: the JSON of both.
 
 pub mod body;
@@ -16,9 +17,13 @@ pub mod body;
 pub mod fuzz;
 mod registrar;
 mod registry;
+mod selector;
 
 pub use body::{Answer, Interface, Request, Verdict};
 pub use registrar::{Registrar, RegistrarEvent, RegistrarSettings, RegistrarStage, RegistrarState};
 pub use registry::{
-    Admission, ClientRecord, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings,
+    Admission, ClientRecord, ConnectRefusal, GrantSettings, Qualifier, Refusal, Registry,
+    RegistryCounts, RegistryEffect, RegistryLimits, RegistrySettings, ReleaseReason, Role, Site,
+    Subnet, SubnetName,
 };
+pub use selector::{Selector, SelectorEffect, SelectorEvent, SelectorSettings, SelectorStage};

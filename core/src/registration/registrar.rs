@@ -83,17 +83,21 @@ pub enum RegistrarEvent {
     Failed,
     /// The relay was lost or is another incarnation.
     Lost,
+    /// What failed was a try with another relay: the registration before it
+    /// stands.
+    Stands,
 }
 
 impl RegistrarEvent {
     /// Every event, in the protocol's order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Start,
         Self::Stop,
         Self::Waited,
         Self::Succeeded,
         Self::Failed,
         Self::Lost,
+        Self::Stands,
     ];
 }
 
@@ -119,6 +123,7 @@ impl RegistrarStage {
             (Self::Registering, RegistrarEvent::Succeeded) => Self::Registered,
             (Self::Registering, RegistrarEvent::Failed) => Self::Due,
             (Self::Registered, RegistrarEvent::Lost) => Self::Due,
+            (Self::Due, RegistrarEvent::Stands) => Self::Registered,
             _ => return None,
         })
     }
@@ -149,6 +154,8 @@ pub struct Registrar {
     wanted: bool,
     /// What the registration under way states may have changed since.
     again: bool,
+    /// When the last registration that succeeded is to be followed by another.
+    renewal_at: Instant,
 }
 
 impl Registrar {
@@ -160,6 +167,7 @@ impl Registrar {
             state: RegistrarState::Stopped,
             wanted: false,
             again: false,
+            renewal_at: Instant::ORIGIN,
         }
     }
 
@@ -194,7 +202,8 @@ impl Registrar {
         let moved = self.random.within(spread.saturating_mul(2));
         let delay = (period - spread).saturating_add(moved);
         // A period of zero must not turn into a loop.
-        self.state = RegistrarState::Registered(now + delay.max(Duration::from_secs(1)));
+        self.renewal_at = now + delay.max(Duration::from_secs(1));
+        self.state = RegistrarState::Registered(self.renewal_at);
         if core::mem::take(&mut self.again) {
             self.handle_start(now);
         }
@@ -226,6 +235,14 @@ impl Registrar {
             let window = window.unwrap_or(self.settings.return_window);
             let due = now + self.random.within(window);
             self.state = RegistrarState::Due(due.min(at));
+        }
+    }
+
+    /// The registration that failed was a try with another relay, and the one
+    /// before it stands: it is renewed when it would have been.
+    pub fn handle_stands(&mut self) {
+        if self.follows(RegistrarEvent::Stands, RegistrarStage::Registered) {
+            self.state = RegistrarState::Registered(self.renewal_at);
         }
     }
 
@@ -323,6 +340,20 @@ mod tests {
         registrar.handle_timeout(Instant::ORIGIN);
         registrar.handle_registered(Instant::ORIGIN, 100 * SECOND);
         assert!(registrar.poll_timeout() > Some(Instant::ORIGIN));
+    }
+
+    #[test]
+    fn a_try_that_failed_leaves_the_registration_before_it() {
+        let mut registrar = registering();
+        registrar.handle_registered(Instant::ORIGIN, 3_600 * SECOND);
+        let renewal = registrar.poll_timeout();
+        registrar.handle_stands();
+        registrar.handle_start(Instant::ORIGIN + SECOND);
+        registrar.handle_timeout(Instant::ORIGIN + SECOND);
+        registrar.handle_failed(Instant::ORIGIN + SECOND);
+        registrar.handle_stands();
+        assert_eq!(registrar.poll_timeout(), renewal);
+        assert_eq!(registrar.state().stage(), RegistrarStage::Registered);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::ConnId;
 use crate::http::problem::{self, Problem};
 use crate::http::{ResponseBody, ResponseHead};
 use crate::notify::ReplyRefusal;
-use crate::registration::Refusal;
+use crate::registration::{ConnectRefusal, Refusal};
 
 const JSON: (&str, &str) = ("Content-Type", "application/json");
 const PROBLEM: (&str, &str) = ("Content-Type", problem::CONTENT_TYPE);
@@ -114,6 +114,21 @@ pub(super) fn reply_refused(why: ReplyRefusal) -> Answer {
     }
 }
 
+/// What a client is told that may not open a persistent connection.
+pub(super) fn connect_refused(why: ConnectRefusal) -> Answer {
+    let text = match why {
+        ConnectRefusal::Disabled => "Persistent connections are disabled here.",
+        ConnectRefusal::Root => "A root has no persistent connections.",
+        ConnectRefusal::GrantEnded => "The grant of the last registration has ended.",
+        ConnectRefusal::UdpProven => "Datagrams reach this client.",
+        ConnectRefusal::Unknown => return refused(Refusal::Unknown),
+        ConnectRefusal::NotGranted => {
+            "No persistent connection was granted at the last registration."
+        }
+    };
+    Answer::Problem(403, "not-granted", text)
+}
+
 pub(super) fn refused(why: Refusal) -> Answer {
     match why {
         Refusal::Malformed => {
@@ -153,6 +168,16 @@ pub(super) fn refused(why: Refusal) -> Answer {
             409,
             "replayed",
             "The number was used before; use a higher one.",
+        ),
+        Refusal::Cloned => Answer::Problem(
+            409,
+            "cloned",
+            "Two machines have this identity; register over TLS, or as a new client.",
+        ),
+        Refusal::Newcomers => Answer::Problem(
+            429,
+            "newcomers",
+            "Too many clients of this address registered and were not heard of again; try later.",
         ),
         Refusal::Full => Answer::Problem(503, "full", "The relay has no room for another client."),
     }

@@ -62,6 +62,8 @@ pub(super) enum Route {
     Register,
     /// The relay, when the body is complete.
     Reply,
+    /// The relay, when the body is complete, which has nothing in it.
+    Test,
     /// The relay: the connection becomes this client's persistent connection.
     Connect {
         client: Key,

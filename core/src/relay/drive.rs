@@ -6,8 +6,9 @@ use core::net::SocketAddr;
 use super::connection::{Closing, Conn, HttpConn, Role, Route};
 use super::frames::PEER_ENDED;
 use super::line::Source;
+use super::routing::Routed;
 use super::{Event, Relay, Sweep};
-use crate::notify::NotifierEffect;
+use crate::notify::{Membership, NotifierEffect};
 use crate::registration::RegistryEffect;
 use crate::wire::message::{self, ByeReason, Hello};
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
 /// What one step on a connection came to; `Written` is in the caller's buffer.
 pub(super) enum Step {
     Written { conn: ConnId, len: usize },
+    Datagram { to: SocketAddr, len: usize },
     Output(Output<'static, Event>),
 }
 
@@ -68,16 +70,28 @@ impl Endpoint for Relay {
             if let Some(event) = self.next_event() {
                 return Output::Event(event);
             }
-            let Some(conn) = self.next_conn() else {
-                if self.events.is_empty() {
-                    return Output::Wait(self.deadline());
-                }
-                continue;
+            let step = match self.next_effect(buf) {
+                Some(step) => Some(step),
+                None => match self.next_conn() {
+                    Some(conn) => self.step(conn, buf),
+                    None if !self.events.is_empty() => None,
+                    None => match self.next_route(buf) {
+                        Routed::Datagram { to, len } => Some(Step::Datagram { to, len }),
+                        Routed::Again => None,
+                        Routed::Idle => return Output::Wait(self.deadline()),
+                    },
+                },
             };
-            match self.step(conn, buf) {
+            match step {
                 Some(Step::Written { conn, len }) => {
                     return Output::Write {
                         conn,
+                        bytes: &buf[..len],
+                    };
+                }
+                Some(Step::Datagram { to, len }) => {
+                    return Output::Datagram {
+                        to,
                         bytes: &buf[..len],
                     };
                 }
@@ -256,6 +270,8 @@ impl Relay {
             (self.timers.next_deadline(), "connection"),
             (self.registry.poll_timeout(), "registration"),
             (self.notifier.poll_timeout(), "notification"),
+            (self.router.poll_timeout(), "peer"),
+            (self.paced_until, "rate of datagrams"),
         ]
         .into_iter()
         .filter_map(|(at, reason)| at.map(|at| Deadline { at, reason }))
@@ -269,8 +285,27 @@ impl Relay {
         if let Some(NotifierEffect::Expired(status)) = self.notifier.poll() {
             return Some(Event::Expired(status));
         }
-        let RegistryEffect::Forgotten { id, .. } = self.registry.poll()?;
-        Some(Event::Forgotten { client: id })
+        None
+    }
+
+    /// What the registry wants done: an event, or a datagram in `buf`.
+    fn next_effect(&mut self, buf: &mut [u8]) -> Option<Step> {
+        while let Some(effect) = self.registry.poll() {
+            match effect {
+                RegistryEffect::Forgotten { id, .. } => {
+                    return Some(Step::Output(Output::Event(Event::Forgotten { client: id })));
+                }
+                RegistryEffect::Release { conn, .. } => self.say_bye(conn, ByeReason::Refused),
+                RegistryEffect::Test { client, nonce } => {
+                    if let Some((to, len)) = self.write_test(client, nonce, buf) {
+                        return Some(Step::Datagram { to, len });
+                    }
+                }
+                // The client keeps the time of its grant itself.
+                RegistryEffect::GrantEnded { .. } => {}
+            }
+        }
+        None
     }
 
     /// The next connection that wants to be looked at: one that is ready, one
@@ -386,7 +421,12 @@ impl Relay {
             .is_some_and(|conn| match &conn.role {
                 Role::Http(_) => true,
                 Role::Line(line) => {
-                    conn.resume || line.over().is_some() || line.wants_write(&self.notifier)
+                    let membership = self.membership(line.client);
+                    conn.resume
+                        || line.over().is_some()
+                        || line.wants_write(&self.notifier, membership)
+                        || line.is_between_frames()
+                            && self.router.next_batch(id.key()).next().is_some()
                 }
                 Role::Closing(closing) => matches!(closing, Closing::Tell(_)),
             })
@@ -398,6 +438,7 @@ impl Relay {
             incarnation: self.settings.registry.incarnation,
             body_bytes_max: self.limits.frame_body_bytes_max,
         };
+        let membership = self.membership_on(id);
         let conn = self.conns.get_mut(id.key())?;
         let Role::Line(line) = &mut conn.role else {
             return None;
@@ -405,25 +446,42 @@ impl Relay {
         if !conn.blocked {
             let mut source = Source {
                 notifier: &mut self.notifier,
+                membership,
                 hello,
             };
-            let (len, begun) = line.write(&mut source, buf);
+            let (mut len, begun) = line.write(&mut source, buf);
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
+            }
+            let (over, serves) = (
+                line.over(),
+                line.is_between_frames() && line.serves.is_some(),
+            );
+            if serves {
+                len += self.write_serve(id.key(), &mut buf[len..]);
             }
             if len > 0 {
                 return Some(Step::Written { conn: id, len });
             }
-            if let Some(reason) = line.over() {
+            if let Some(reason) = over {
                 self.end(id, Close::Finish, reason.name());
                 return self.step(id, buf);
             }
         }
-        if conn.resume && line.can_take() {
+        let conn = self.conns.get_mut(id.key())?;
+        if conn.resume && matches!(&conn.role, Role::Line(line) if line.can_take()) {
             conn.resume = false;
             return Some(Step::Output(Output::Resume { conn: id }));
         }
         None
+    }
+
+    /// The groups of the client whose persistent connection it is.
+    fn membership_on(&self, id: ConnId) -> Membership {
+        match self.conns.get(id.key()).map(|conn| &conn.role) {
+            Some(Role::Line(line)) => self.membership(line.client),
+            _ => Membership::default(),
+        }
     }
 
     /// Ends the connection: what it held is given back at once, the driver is
@@ -462,18 +520,19 @@ impl Relay {
             Role::Line(line) => {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
-                let client = line.client;
+                let (client, told) = (line.client, line.told);
+                self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;
                 if let Some(record) = self.registry.get(client) {
                     let name = record.id;
-                    if record.connection == Some(id) {
-                        self.registry.set_connection(client, None);
+                    self.registry.handle_disconnected(client, id);
+                    if told {
+                        self.events.push_back(Event::Disconnected {
+                            client: name,
+                            conn: id,
+                            why,
+                        });
                     }
-                    self.events.push_back(Event::Disconnected {
-                        client: name,
-                        conn: id,
-                        why,
-                    });
                 }
             }
             Role::Closing(_) => return,

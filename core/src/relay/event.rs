@@ -45,6 +45,9 @@ pub enum Event {
         client: ClientId,
         /// Whether the relay did not know it before.
         new: bool,
+        /// Whether it was a copy of another client until now: two machines had
+        /// one identity, and this one was given its own.
+        cloned: bool,
     },
     /// A registration was refused.
     RegistrationRefused {

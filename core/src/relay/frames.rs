@@ -3,6 +3,7 @@
 use super::connection::{Role, Route};
 use super::event::Event;
 use super::line::Line;
+use super::routing::membership_of;
 use super::{Relay, whole_millis};
 use crate::notify::ReplyRefusal;
 use crate::wire::message::{ByeReason, ToRelay};
@@ -36,8 +37,14 @@ impl Relay {
         let Some(name) = self.registry.get(client).map(|record| record.id) else {
             return self.end(id, Close::Finish, "forgotten");
         };
-        if let Some(old) = self.registry.set_connection(client, Some(id)) {
-            self.say_bye(old, ByeReason::Replaced);
+        match self.registry.handle_connected(self.now, client, id) {
+            Ok(None) => {}
+            Ok(Some(old)) => self.say_bye(old, ByeReason::Replaced),
+            // The grant went while the 101 was written.
+            Err(why) => return self.end(id, Close::Finish, why.name()),
+        }
+        if let Some(line) = self.line_of(id) {
+            line.told = true;
         }
         self.events.push_back(Event::Connected {
             client: name,
@@ -46,13 +53,14 @@ impl Relay {
         if has_ended {
             return self.end(id, Close::Finish, PEER_ENDED);
         }
+        self.settle_peer(id);
         if self.draining {
             self.say_bye(id, ByeReason::ShuttingDown);
         }
         self.touched(id);
     }
 
-    fn say_bye(&mut self, id: ConnId, reason: ByeReason) {
+    pub(super) fn say_bye(&mut self, id: ConnId, reason: ByeReason) {
         let window = match reason {
             ByeReason::ShuttingDown => whole_millis(self.settings.return_window),
             _ => 0,
@@ -140,18 +148,30 @@ impl Relay {
                         continue;
                     }
                     Ok(Some(ToRelay::Pong(_))) => continue,
+                    Ok(Some(ToRelay::Served(served))) => {
+                        self.stats.refused_by_peers += u64::from(served.refused);
+                        if self.router.handle_served(id.key(), served.sequence) {
+                            continue;
+                        }
+                        "served_unknown"
+                    }
                     Ok(Some(ToRelay::Reply(reply))) => {
                         let notification = reply.notification;
                         let client = line.client;
-                        let Some(name) = self.registry.get(client).map(|record| record.id) else {
+                        let Some(record) = self.registry.get(client) else {
                             continue;
                         };
+                        let (name, membership) = (record.id, membership_of(record));
                         let taken = self.notifier.handle_reply(
                             self.now,
                             (client, name),
+                            membership,
                             notification,
                             reply.payload,
                         );
+                        if taken.is_ok() {
+                            self.router.handle_answered(client);
+                        }
                         // Without room, the client keeps it for another time.
                         if taken != Err(ReplyRefusal::Full) {
                             line.owe_taken(notification);

@@ -24,7 +24,7 @@ use super::connection::Role;
 use super::{Event, Limits, Relay, Settings, To};
 use crate::collections::model::Script;
 use crate::http;
-use crate::notify::{NotifierLimits, NotifyError, NotifyOptions};
+use crate::notify::{NotifierLimits, NotifyError, NotifyOptions, RouterLimits};
 use crate::registration::RegistryLimits;
 use crate::wire::proof::{ClientSecret, MasterKey, SessionKey};
 use crate::{
@@ -407,6 +407,11 @@ impl World {
                 self.learn(event);
                 false
             }
+            Output::Datagram { to, bytes } => {
+                assert_ne!(to.port(), 0);
+                self.read_datagram(bytes);
+                false
+            }
             other => panic!("not a relay's: {other:?}"),
         }
     }
@@ -511,16 +516,23 @@ fn limits(choice: u8) -> Limits {
             clients_max: 3,
             hostname_bytes_max: 32,
             interfaces_max: 1,
+            ..RegistryLimits::default()
         },
         notifier: NotifierLimits {
             notifications_max: 6,
             notifications_per_client_max: 3,
+            notifications_per_group_max: 3,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             replies_max: 4,
             reply_bytes_max: 40,
             payloads_bytes_max: 6_000,
             replies_bytes_max: 5_000,
             lifetime_max: Duration::from_secs(86_400),
+        },
+        router: RouterLimits {
+            legs_max: 4,
+            legs_per_line_max: 2,
+            ..RouterLimits::default()
         },
     }
 }

@@ -3,7 +3,7 @@
 use arrayvec::ArrayVec;
 
 use crate::collections::Pool;
-use crate::notify::Notifier;
+use crate::notify::{Membership, Notifier, Order};
 use crate::wire::BufferTooSmall;
 use crate::wire::frame::Deframer;
 use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
@@ -16,6 +16,8 @@ const TAKEN_MAX: usize = 2;
 /// not the bytes.
 pub(super) struct Line {
     pub(super) client: Key,
+    /// The subnet that the client passes datagrams on to.
+    pub(super) serves: Option<Key>,
     pub(super) deframer: Deframer,
     /// The newest notification that was written, or came another way.
     cursor: NotificationId,
@@ -28,6 +30,8 @@ pub(super) struct Line {
     frame_due: Option<Instant>,
     /// Bytes of an unfinished frame that the relay has counted.
     pub(super) held_bytes: u32,
+    /// The application was told that it is open.
+    pub(super) told: bool,
 }
 
 #[derive(Default)]
@@ -52,6 +56,8 @@ struct Partial {
 /// What a line needs to write.
 pub(super) struct Source<'a> {
     pub(super) notifier: &'a mut Notifier,
+    /// The groups of the line's client.
+    pub(super) membership: Membership,
     pub(super) hello: Hello,
 }
 
@@ -59,6 +65,7 @@ impl Line {
     pub(super) fn new(client: Key, after: NotificationId) -> Self {
         Self {
             client,
+            serves: None,
             deframer: Deframer::default(),
             cursor: after,
             partial: None,
@@ -69,6 +76,7 @@ impl Line {
             stall: None,
             frame_due: None,
             held_bytes: 0,
+            told: false,
         }
     }
 
@@ -131,8 +139,13 @@ impl Line {
         self.owed.over
     }
 
+    /// Whether a whole frame can follow what was written.
+    pub(super) const fn is_between_frames(&self) -> bool {
+        self.partial.is_none() && self.owed.bye.is_none() && self.owed.over.is_none()
+    }
+
     /// Whether there is something to write.
-    pub(super) fn wants_write(&self, notifier: &Notifier) -> bool {
+    pub(super) fn wants_write(&self, notifier: &Notifier, membership: Membership) -> bool {
         let owed = &self.owed;
         owed.over.is_none()
             && (self.partial.is_some()
@@ -140,7 +153,9 @@ impl Line {
                 || owed.pong.is_some()
                 || owed.bye.is_some()
                 || !owed.taken.is_empty()
-                || notifier.pending(self.client, self.cursor).is_some())
+                || notifier
+                    .pending(self.client, membership, self.cursor)
+                    .is_some())
     }
 
     /// Fills `buf` with what is owed and with notifications; returns the bytes
@@ -155,12 +170,18 @@ impl Line {
             return (len, 0);
         }
         let mut begun = 0;
-        while let Some((notification, id)) = source.notifier.pending(self.client, self.cursor) {
+        while let Some((notification, id)) =
+            source
+                .notifier
+                .pending(self.client, source.membership, self.cursor)
+        {
             let Some(written) = self.begin(source.notifier, notification, &mut buf[len..], len > 0)
             else {
                 break;
             };
-            source.notifier.handle_sent(self.client, notification);
+            source
+                .notifier
+                .handle_sent(self.client, notification, Order::InOrder);
             self.cursor = id;
             begun += 1;
             len += written;

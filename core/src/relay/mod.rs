@@ -15,12 +15,14 @@ mod answers;
 mod connection;
 mod drive;
 mod event;
+mod fanout;
 mod frames;
 #[cfg(any(test, feature = "_test"))]
 pub mod fuzz;
 mod line;
 mod protocol;
 mod requests;
+mod routing;
 mod settings;
 mod stats;
 
@@ -30,13 +32,15 @@ use core::time::Duration;
 
 pub use event::Event;
 pub use settings::{Limits, Settings};
-pub use stats::{Stats, Tally};
+pub use stats::Stats;
 
 use crate::collections::{Pool, ReadyList, Slab, Wheel};
-use crate::notify::{self, Notifier, NotifyError, NotifyOptions, Target};
-use crate::registration::{ClientRecord, Registry};
+use crate::notify::{self, Audience, Notifier, NotifyError, NotifyOptions, Router};
+use crate::rate::Bucket;
+use crate::registration::{ClientRecord, Registry, Subnet, SubnetName};
 use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
+use fanout::Fanout;
 
 /// The sans-IO relay. [The crate's front page](crate) shows how to drive it.
 pub struct Relay {
@@ -45,6 +49,12 @@ pub struct Relay {
     http: Arc<http::Settings>,
     registry: Registry,
     notifier: Notifier,
+    router: Router,
+    fanout: Fanout,
+    /// The rate at which notifications leave as datagrams.
+    datagram_rate: Bucket,
+    /// When datagrams that wait for the rate may go on.
+    paced_until: Option<Instant>,
     conns: Slab<Conn>,
     requests: Slab<ConnId>,
     /// Connections that have something to do, each once.
@@ -96,6 +106,18 @@ impl Relay {
                 clients_max,
                 Random::from_seed(random.bytes()),
             ),
+            router: Router::new(
+                limits.router.clone(),
+                limits.connections_max,
+                clients_max,
+                Random::from_seed(random.bytes()),
+            ),
+            fanout: Fanout::new(clients_max),
+            datagram_rate: Bucket::new(
+                settings.datagrams_per_second_max,
+                settings.datagrams_per_second_max / 10,
+            ),
+            paced_until: None,
             conns: Slab::new(limits.connections_max),
             requests: Slab::new(limits.requests_max),
             ready: ReadyList::new(limits.connections_max),
@@ -125,33 +147,39 @@ impl Relay {
         options: NotifyOptions,
     ) -> Result<NotificationId, NotifyError> {
         self.advance(now);
-        let (target, targets) = match target {
-            To::All => (
-                Target::All,
-                u32::try_from(self.registry.len()).unwrap_or(u32::MAX),
-            ),
-            To::Client(id) => {
-                let client = self.registry.find(id).ok_or(NotifyError::UnknownClient)?;
-                (Target::Client(client), 1)
-            }
-        };
+        let (audience, targets) = self.audience(target)?;
         let id = self
             .notifier
-            .notify(self.now, target, payload, options, targets)?;
+            .notify(self.now, audience, payload, options, targets)?;
         self.stats.notifications += 1;
-        match target {
-            Target::Client(client) => {
-                let conn = self
-                    .registry
-                    .get(client)
-                    .and_then(|record| record.connection);
-                if let Some(conn) = conn {
-                    self.wake(conn);
-                }
-            }
-            Target::All => self.walk(),
+        if let Some(notification) = self.notifier.find(id) {
+            self.distribute(audience, notification, id);
         }
         Ok(id)
+    }
+
+    /// Who is meant, and how many they are.
+    fn audience(&self, target: To) -> Result<(Audience, u32), NotifyError> {
+        let (audience, targets) = match target {
+            To::All => (Audience::All, self.registry.len()),
+            To::Client(id) => {
+                let client = self.registry.find(id).ok_or(NotifyError::UnknownClient)?;
+                (Audience::Client(client), 1)
+            }
+            To::Subnet(name) => {
+                let subnet = self.registry.find_subnet(name);
+                let subnet = subnet.and_then(|key| self.registry.subnet(key));
+                let subnet = subnet.ok_or(NotifyError::UnknownSubnet)?;
+                (Audience::Subnet(subnet.key), subnet.clients)
+            }
+            To::Site(site) => {
+                if usize::from(site) >= self.settings.registry.sites.len() {
+                    return Err(NotifyError::UnknownSite);
+                }
+                (Audience::Site(site), self.registry.clients_at_site(site))
+            }
+        };
+        Ok((audience, u32::try_from(targets).unwrap_or(u32::MAX)))
     }
 
     /// How far a notification came; `None` when it is unknown or has expired.
@@ -177,6 +205,38 @@ impl Relay {
             .map(|(key, record)| (key.index(), record))
     }
 
+    /// The first client at or behind a place that a notification is for and
+    /// that has not replied, with its place. `None` at the end, and when the
+    /// notification is unknown or has expired.
+    pub fn missing_from(
+        &self,
+        notification: NotificationId,
+        place: usize,
+    ) -> Option<(usize, &ClientRecord)> {
+        let key = self.notifier.find(notification)?;
+        let mut place = place;
+        loop {
+            let (client, record) = self.registry.next_from(place)?;
+            let concerned = self.notifier.concerns(key, client, self.membership(client));
+            if concerned && !self.notifier.has_replied(notification, record.id) {
+                return Some((client.index(), record));
+            }
+            place = client.index() + 1;
+        }
+    }
+
+    /// The first subnet at or behind a place, with its place: to page through
+    /// all of them, begin at 0 and go on behind the last one.
+    pub fn subnet_from(&self, place: usize) -> Option<(usize, Subnet)> {
+        let subnet = self.registry.next_subnet_from(place)?;
+        Some((subnet.key.index(), subnet))
+    }
+
+    /// The subnet that a client is in.
+    pub fn subnet_of(&self, record: &ClientRecord) -> Option<Subnet> {
+        self.registry.subnet(record.subnet)
+    }
+
     /// How much the relay holds at the moment, and what it counted.
     pub fn stats(&self) -> Stats {
         Stats {
@@ -186,6 +246,7 @@ impl Relay {
             notification_bytes: self.notifier.bytes() as u64,
             replies_kept: self.notifier.replies_len() as u64,
             requests_open: self.requests.len() as u64,
+            registry: self.registry.counts(),
             ..self.stats.clone()
         }
     }
@@ -223,6 +284,7 @@ impl Relay {
         // What is left of a lifetime goes over the wire: all go by one time.
         self.registry.handle_timeout(self.now);
         self.notifier.handle_timeout(self.now);
+        self.router.handle_timeout(self.now);
     }
 
     /// Every connection is to be visited once from now on.
@@ -252,6 +314,10 @@ impl Relay {
 pub enum To {
     /// One client.
     Client(ClientId),
+    /// The clients of a subnet.
+    Subnet(SubnetName),
+    /// The clients of a site, by its place in the settings.
+    Site(u16),
     /// Every client that is registered now.
     All,
 }

@@ -1,18 +1,20 @@
 //! HTTP connections: who answers a request, and the protocol's own paths.
 
 use super::Relay;
-use super::answers::{Answer, UPGRADE, json, refused, reply_refused};
+use super::answers::{Answer, UPGRADE, connect_refused, json, refused, reply_refused};
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
 use crate::http::{Effect, Reading, Request};
-use crate::notify::ReplyRefusal;
+use crate::id::parse_hex;
 use crate::notify::body::{Inbox, Item, encode_payload};
+use crate::notify::{Order, ReplyRefusal};
 use crate::registration::Refusal;
 use crate::wire::proof::{self, Authorization, BodyDigest};
 use crate::{ConnId, Key, NotificationId, Output, ParseIdError, RequestId};
 
 const REPLIES: &str = "/v1/replies/";
+const TESTS: &str = "/v1/tests/";
 
 impl Relay {
     /// Goes on with an HTTP connection: first what its machine wants, then
@@ -142,9 +144,15 @@ impl Relay {
                     }
                 }
             }
+            _ if path.starts_with(TESTS) && method == "POST" => {
+                self.stats.requests.count("test");
+                self.read(conn, Route::Test, 0);
+            }
             "/v1/register" => self.wrong_method(conn, "POST"),
             "/v1/connect" | "/v1/inbox" => self.wrong_method(conn, "GET"),
-            _ if path.starts_with(REPLIES) => self.wrong_method(conn, "POST"),
+            _ if path.starts_with(REPLIES) || path.starts_with(TESTS) => {
+                self.wrong_method(conn, "POST");
+            }
             _ => self.hand_over(conn),
         }
     }
@@ -193,6 +201,10 @@ impl Relay {
                 let answer = self.reply(conn).unwrap_or_else(refused);
                 self.answer(conn, &answer);
             }
+            Route::Test => {
+                let answer = self.test_proven(conn).unwrap_or_else(refused);
+                self.answer(conn, &answer);
+            }
             Route::Application(_) => {
                 self.tell(conn, |request| Event::RequestBodyEnd { request });
             }
@@ -230,11 +242,17 @@ impl Relay {
             self.notifier.handle_joined(admission.client);
         }
         admission.answer.notified = Some(self.notifier.sent_through(admission.client));
+        admission.answer.return_window_ms = self.return_window_ms();
+        if let Some(conn) = self.registry.connection(admission.client) {
+            // It may be in another subnet now.
+            self.settle_peer(conn);
+        }
         self.stats.registrations += 1;
         let client = admission.answer.client;
         self.events.push_back(Event::Registered {
             client,
             new: admission.new,
+            cloned: admission.cloned,
         });
         Ok(json(&admission.answer))
     }
@@ -280,19 +298,30 @@ impl Relay {
         }
     }
 
+    /// The nonce of a test came back.
+    fn test_proven(&mut self, id: ConnId) -> Result<Answer, Refusal> {
+        let client = self.proven(id)?;
+        let http = self.http_of(id);
+        let request = http.as_ref().and_then(|http| http.server.request());
+        let nonce = request.and_then(|request| nonce_of(request.path()));
+        let right =
+            nonce.is_some_and(|nonce| self.registry.handle_test_proof(self.now, client, nonce));
+        if right {
+            self.stats.tests_proven += 1;
+            return Ok(Answer::Nothing);
+        }
+        let text = "No such test is awaited from this client.";
+        Ok(Answer::Problem(404, "no-test", text))
+    }
+
     fn connect(&mut self, id: ConnId) {
         let now = self.now;
         let client = match self.proven(id) {
             Ok(client) => client,
             Err(why) => return self.answer(id, &refused(why)),
         };
-        if !self
-            .registry
-            .get(client)
-            .is_some_and(|record| record.granted)
-        {
-            let text = "No persistent connection was granted at the last registration.";
-            return self.answer(id, &Answer::Problem(403, "not-granted", text));
+        if let Err(why) = self.registry.may_connect(client) {
+            return self.answer(id, &connect_refused(why));
         }
         let sent = self.notifier.sent_through(client);
         let Some(conn) = self.conns.get_mut(id.key()) else {
@@ -337,7 +366,8 @@ impl Relay {
         };
         // Base64 and the fields take less than half as much again.
         let mut room = self.limits.http.response_bytes_max / 3;
-        while let Some((notification, next)) = self.notifier.pending(client, cursor) {
+        let membership = self.membership(client);
+        while let Some((notification, next)) = self.notifier.pending(client, membership, cursor) {
             let Some(message) = self.notifier.message(notification) else {
                 break;
             };
@@ -354,7 +384,8 @@ impl Relay {
                 reply_window_ms: message.reply_window_ms,
                 payload_base64: encode_payload(message.payload),
             });
-            self.notifier.handle_sent(client, notification);
+            self.notifier
+                .handle_sent(client, notification, Order::InOrder);
             self.stats.sent.count("inbox");
             cursor = next;
         }
@@ -379,13 +410,23 @@ impl Relay {
         let Some(name) = self.registry.get(client).map(|record| record.id) else {
             return Err(Refusal::Unknown);
         };
+        let membership = self.membership(client);
         let body = http.server.body();
-        let taken = self
-            .notifier
-            .handle_reply(self.now, (client, name), notification, body);
+        let taken =
+            self.notifier
+                .handle_reply(self.now, (client, name), membership, notification, body);
+        if taken.is_ok() {
+            self.router.handle_answered(client);
+        }
         self.reply_judged(name, notification, taken);
         Ok(taken.map_or_else(reply_refused, |()| Answer::Nothing))
     }
+}
+
+/// The nonce of a test: 16 hexadecimal digits.
+fn nonce_of(path: &str) -> Option<u64> {
+    let digits = path.strip_prefix(TESTS)?;
+    parse_hex(digits).ok().map(u64::from_be_bytes)
 }
 
 fn authorization_of(request: &Request<'_>) -> Option<Authorization> {

@@ -4,8 +4,8 @@ use core::time::Duration;
 
 use crate::Incarnation;
 use crate::http;
-use crate::notify::NotifierLimits;
-use crate::registration::{RegistryLimits, RegistrySettings};
+use crate::notify::{NotifierLimits, RouterLimits};
+use crate::registration::{GrantSettings, RegistryLimits, RegistrySettings};
 use crate::wire::proof::MasterKey;
 
 /// Events that may wait at all; [`Limits::events_max`] is cut down to it.
@@ -22,8 +22,11 @@ pub struct Settings {
     pub line_stall: Duration,
     /// How long a frame of a client may take to come whole.
     pub line_frame: Duration,
-    /// The window in which clients return when the relay shuts down.
+    /// The window in which clients return when the relay shuts down, or is
+    /// gone.
     pub return_window: Duration,
+    /// Datagrams with notifications that leave in a second; 0 is no limit.
+    pub datagrams_per_second_max: u32,
 }
 
 impl Settings {
@@ -31,18 +34,21 @@ impl Settings {
     pub fn new(key: MasterKey, incarnation: Incarnation) -> Self {
         Self {
             registry: RegistrySettings {
-                key,
-                incarnation,
-                period: Duration::from_secs(6 * 3_600),
-                missed_periods_max: 3,
-                newcomer_life: Duration::from_secs(600),
-                persistent_connections: true,
-                secrets_over_plaintext: false,
+                connections_max: 50_000,
+                connections_per_subnet_max: 0,
+                connections_per_address_max: 0,
+                grant: GrantSettings {
+                    // Nothing is sent that a client could wait for.
+                    wait: Duration::ZERO,
+                    ..GrantSettings::default()
+                },
+                ..RegistrySettings::new(key, incarnation)
             },
             http: http::Timeouts::default(),
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),
             return_window: Duration::from_secs(30),
+            datagrams_per_second_max: 20_000,
         }
     }
 
@@ -82,6 +88,8 @@ pub struct Limits {
     pub registry: RegistryLimits,
     /// Of the notifications.
     pub notifier: NotifierLimits,
+    /// Of the ways to clients without a connection of their own.
+    pub router: RouterLimits,
 }
 
 impl Limits {
@@ -111,6 +119,7 @@ impl Default for Limits {
             http: http::Limits::default(),
             registry: RegistryLimits::default(),
             notifier: NotifierLimits::default(),
+            router: RouterLimits::default(),
         }
     }
 }

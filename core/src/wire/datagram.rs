@@ -44,7 +44,8 @@ pub const DATAGRAM_BYTES_MAX: usize = HEADER_BYTES + BODY_BYTES_MAX;
 /// The length of a [`Mac`], in bytes.
 pub const MAC_BYTES: usize = 16;
 
-const BODY_BYTES_MAX: usize = 8 + PAYLOAD_BYTES_MAX;
+/// The longest body of a datagram, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 8 + PAYLOAD_BYTES_MAX;
 const _: () = assert!(DATAGRAM_BYTES_MAX <= crate::OUTPUT_BUF_MIN);
 
 const KIND_NOTIFICATION: u8 = 1;
@@ -159,6 +160,21 @@ pub enum DatagramError {
     Replayed,
 }
 
+impl DatagramError {
+    /// The reason in one word, to count it by.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Truncated => "truncated",
+            Self::TooLong => "too_long",
+            Self::Version => "version",
+            Self::Kind => "kind",
+            Self::Foreign => "foreign",
+            Self::Forged => "forged",
+            Self::Replayed => "replayed",
+        }
+    }
+}
+
 impl From<Truncated> for DatagramError {
     fn from(_: Truncated) -> Self {
         Self::Truncated
@@ -188,7 +204,7 @@ impl Content<'_> {
         self.encoded_len() <= DATAGRAM_BYTES_MAX
     }
 
-    const fn kind(&self) -> u8 {
+    pub(super) const fn kind(&self) -> u8 {
         match self {
             Self::Notification(_) => KIND_NOTIFICATION,
             Self::Hint(_) => KIND_HINT,
@@ -196,7 +212,7 @@ impl Content<'_> {
         }
     }
 
-    const fn number(&self) -> u64 {
+    pub(super) const fn number(&self) -> u64 {
         match self {
             Self::Notification(notification) => notification.id.0,
             Self::Hint(hint) => hint.id.0,
@@ -204,7 +220,7 @@ impl Content<'_> {
         }
     }
 
-    fn write_body(&self, out: &mut impl FnMut(&[u8])) {
+    pub(super) fn write_body(&self, out: &mut impl FnMut(&[u8])) {
         match self {
             Self::Notification(notification) => {
                 out(&notification.lifetime_s.to_be_bytes());
@@ -253,13 +269,13 @@ impl Fanout {
         key: &SessionKey,
         buf: &mut [u8],
     ) -> Result<usize, BufferTooSmall> {
-        let mac = self.mac(target, counter, key);
+        let per_target = PerTarget {
+            tag: tag(target),
+            counter,
+            mac: self.mac(target, counter, key),
+        };
         let mut writer = Writer::new(buf);
-        writer.bytes(&[VERSION, content.kind(), 0, 0]);
-        writer.bytes(&tag(target));
-        writer.u64(counter);
-        writer.u64(content.number());
-        writer.bytes(&mac.0);
+        write_header(&mut writer, content.kind(), content.number(), &per_target);
         content.write_body(&mut |bytes| writer.bytes(bytes));
         writer.finish()
     }
@@ -291,6 +307,11 @@ impl<'a> Sealed<'a> {
             mac,
             content,
         })
+    }
+
+    /// The counter that it claims.
+    pub const fn counter(&self) -> u64 {
+        self.counter
     }
 
     /// Whether it claims to be for the client.
@@ -357,7 +378,24 @@ fn read_content(kind: u8, number: u64, mut body: Reader<'_>) -> Result<Content<'
     })
 }
 
-fn tag(ClientId([a, b, c, d, ..]): ClientId) -> [u8; 4] {
+/// What stands in the header of a datagram for its target alone.
+pub(super) struct PerTarget {
+    pub(super) tag: [u8; 4],
+    pub(super) counter: u64,
+    pub(super) mac: Mac,
+}
+
+/// Puts the header of a datagram; its body follows.
+pub(super) fn write_header(writer: &mut Writer<'_>, kind: u8, number: u64, target: &PerTarget) {
+    writer.bytes(&[VERSION, kind, 0, 0]);
+    writer.bytes(&target.tag);
+    writer.u64(target.counter);
+    writer.u64(number);
+    writer.bytes(&target.mac.0);
+}
+
+/// What a client's datagrams are told from those of others by.
+pub(super) fn tag(ClientId([a, b, c, d, ..]): ClientId) -> [u8; 4] {
     [a, b, c, d]
 }
 

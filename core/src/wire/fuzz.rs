@@ -7,9 +7,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use super::cursor::Reader;
-use super::datagram::{Content, DatagramError, Fanout, Hint, Sealed, Test};
+use super::datagram::{Content, DATAGRAM_BYTES_MAX, DatagramError, Fanout, Hint, Sealed, Test};
 use super::frame::{self, Deframer, Frame, FrameError, Header};
-use super::message::{MessageError, Notification, ToClient, ToRelay};
+use super::message::{
+    MessageError, Notification, Serve, ServeTarget, ServeWriter, ToClient, ToRelay,
+};
 use super::opening::{Opening, PROXY_V2_BYTES_MAX, detect};
 use super::proof::{Authorization, BodyDigest, ClientSecret, Request, SessionKey};
 use super::replay::{Replay, ReplayWindow, WINDOW_COUNTERS};
@@ -57,6 +59,9 @@ pub fn messages(data: &[u8]) {
         assert_eq!(len, message.encoded_len());
         let (kind, body) = only_frame(&buf[..len]);
         assert_eq!(ToClient::parse(kind, &body), Ok(Some(message)));
+        if let ToClient::Serve(serve) = message {
+            read_serve(&serve);
+        }
     }
     if let Ok(Some(message)) = to_relay {
         let len = message.encode(&mut buf).expect("never longer than it came");
@@ -93,6 +98,9 @@ pub fn datagrams(data: &[u8]) {
         return assert!(!content.fits());
     };
     assert!(content.fits());
+    let port = place % 50 + 1;
+    let served = serve(&content, client, counter, &key, port);
+    assert_eq!(served, vec![buf.clone(); usize::from(port)]);
 
     let mut window = ReplayWindow::default();
     let other = SessionKey([0x23; 32]);
@@ -109,6 +117,49 @@ pub fn datagrams(data: &[u8]) {
     let changed = Sealed::parse(&buf)
         .and_then(|sealed| sealed.open(client, &key, &mut ReplayWindow::default()));
     assert!(changed.is_err(), "byte {place} is not covered");
+}
+
+/// Whatever a frame lists, it gives as many datagrams as it says, none longer
+/// than allowed.
+fn read_serve(serve: &Serve<'_>) {
+    let mut buf = [0; DATAGRAM_BYTES_MAX];
+    let mut targets = 0;
+    for target in serve.targets() {
+        assert_eq!(target.address.ip(), target.address.ip().to_canonical());
+        let len = serve.datagram(&target, &mut buf);
+        assert_eq!(len, Ok(serve.datagram_bytes()));
+        targets += 1;
+    }
+    assert_eq!((targets, serve.is_empty()), (serve.len(), targets == 0));
+}
+
+/// The datagrams that a client passes on for so many targets, each the same
+/// client at another port.
+fn serve(
+    content: &Content<'_>,
+    client: ClientId,
+    counter: u64,
+    key: &SessionKey,
+    targets: u16,
+) -> Vec<Vec<u8>> {
+    let mac = Fanout::new(content).mac(client, counter, key);
+    let mut buf = vec![0; 4_096];
+    let mut writer = ServeWriter::new(&mut buf, content);
+    for port in 0..targets {
+        assert!(writer.push(([10, 0, 0, 7], port).into(), client, counter, mac));
+    }
+    let len = writer.finish(1).expect("it has a target");
+    let (kind, body) = only_frame(&buf[..len]);
+    let Ok(Some(ToClient::Serve(serve))) = ToClient::parse(kind, &body) else {
+        panic!("it was encoded right");
+    };
+    let datagram = |(port, target): (u16, ServeTarget)| {
+        assert_eq!(target.address, ([10, 0, 0, 7], port).into());
+        let mut buf = vec![0; serve.datagram_bytes()];
+        assert_eq!(serve.datagram(&target, &mut buf), Ok(buf.len()));
+        buf
+    };
+    (0..).zip(serve.targets()).map(datagram).collect()
 }
 
 /// Once it is told what a connection speaks, more bytes do not change it, and

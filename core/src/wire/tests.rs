@@ -92,10 +92,16 @@ proptest! {
 
     #[test]
     fn known_kinds_as_messages(
-        kind in prop::sample::select(&[1, 2, 3, 0x40, 0x41, 0x42, 0x80_u8][..]),
+        kind in prop::sample::select(&[1, 2, 3, 0x40, 0x41, 0x42, 0x80, 0x81_u8][..]),
         body in bytes(40),
     ) {
         fuzz::messages(&[&[kind][..], &body].concat());
+    }
+
+    #[test]
+    fn serve_frames_as_messages(targets in 0_u8..4, reserved in any::<u8>(), rest in bytes(1_300)) {
+        let head = [0x43, 0, 0, 0, 1, 1, reserved, 0, targets, 0, 0, 0, 9, 0, 0, 0, 1];
+        fuzz::messages(&[&head[..], &rest].concat());
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 
 use tautline_std::tls::{ClientConfig, ServerConfig};
 
-use super::network::Network;
 use crate::storage::StorageLimits;
+use tautline_core::Network;
 
 /// What a driver is to serve.
 #[derive(Clone, Debug, Default)]

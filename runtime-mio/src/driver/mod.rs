@@ -5,7 +5,7 @@ mod config;
 mod connect;
 mod datagrams;
 mod effects;
-mod network;
+
 mod read;
 mod serve;
 mod session;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use mio::event::Event;
 use mio::{Events, Poll, Registry, Token, Waker};
 use tautline_core::collections::Pool;
-use tautline_core::{CloseReason, ConnId, Endpoint, Input, Instant};
+use tautline_core::{CloseReason, ConnId, Endpoint, Input, Instant, Network};
 use tautline_std::clock::Clock;
 use tautline_std::files::Files;
 use tautline_std::tls::{ClientConfig, ServerConfig};
@@ -35,7 +35,6 @@ use datagrams::Datagrams;
 use table::{Flags, Phase, Table, id_of};
 
 pub use config::{Config, Limits, StartError};
-pub use network::{Network, ParseNetworkError};
 pub use statistics::{Refused, Statistics};
 
 /// Special tokens are counted down from here; a connection's token never

@@ -1,7 +1,7 @@
 use super::*;
 use std::collections::VecDeque;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,6 +12,7 @@ use tautline_core::{AcceptError, Deadline, FileId, Key};
 
 use crate::files::FilesLimits;
 
+mod datagrams;
 mod storage;
 mod tcp;
 mod tls;
@@ -229,12 +230,12 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        Self::with(None, None, DriverLimits::default())
+        Self::with(None, Vec::new(), DriverLimits::default())
     }
 
     fn with(
         tls: Option<crate::tls::ClientConfig>,
-        datagrams: Option<UdpSocket>,
+        datagrams: Vec<UdpSocket>,
         limits: DriverLimits,
     ) -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -376,31 +377,4 @@ fn commands_come_from_other_threads() {
     assert_eq!(thread.join().unwrap(), Ok(()));
     drop(bench);
     assert_eq!(commander.command(|_, _| {}), Err(Stopped));
-}
-
-#[test]
-fn datagrams_come_and_go() {
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let own = socket.local_addr().unwrap();
-    let other = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    let other_address = other.local_addr().unwrap();
-
-    let mut bench = Bench::with(None, Some(socket), DriverLimits::default());
-    bench.want(Want::Datagram(other_address, b"to you".to_vec()));
-    other.send_to(&[0; 2_049], own).unwrap();
-    for number in [1, 2] {
-        other.send_to(&[number; 2_048], own).unwrap();
-    }
-    bench.run_until(&Fact::Datagram(other_address, vec![2; 2_048]));
-    assert_eq!(bench.facts.len(), 2, "the one that is too long is dropped");
-    let mut buf = [0; 10];
-    assert_eq!(other.recv(&mut buf).unwrap(), 6);
-
-    drop(bench);
-    // The thread has let go of the socket.
-    let mut rebound = UdpSocket::bind(own);
-    while rebound.is_err() {
-        thread::yield_now();
-        rebound = UdpSocket::bind(own);
-    }
 }

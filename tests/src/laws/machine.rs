@@ -29,7 +29,7 @@ use crate::Dice;
 ///
 ///     fn act(&mut self, pcc: &mut Pcc, now: Instant, dice: &mut Dice, _log: &mut Log) {
 ///         match dice.below(3) {
-///             0 => pcc.handle_granted(now, dice.span(Default::default()..core::time::Duration::MAX)),
+///             0 => pcc.handle_granted(now, dice.span(Default::default()..core::time::Duration::MAX), None),
 ///             1 => pcc.handle_opened(),
 ///             _ => pcc.handle_closed(),
 ///         }

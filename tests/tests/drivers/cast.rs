@@ -121,7 +121,9 @@ pub(crate) fn hear_relay(relay: &Relay, event: relay::Event) -> Note {
     use relay::Event;
     let of = |client: ClientId| Place::RelayOf(number_of(relay, client));
     let (place, notification, what) = match event {
-        Event::Registered { client, new } => (of(client), None, format!("registered, new: {new}")),
+        Event::Registered { client, new, .. } => {
+            (of(client), None, format!("registered, new: {new}"))
+        }
         Event::Connected { client, .. } => (of(client), None, "connected".to_owned()),
         Event::Disconnected { client, why, .. } => {
             (of(client), None, format!("disconnected: {why}"))
@@ -158,7 +160,7 @@ pub(crate) fn progress(status: &tautline_core::notify::Status) -> String {
 /// A client's number, by its hostname.
 fn number_of(relay: &Relay, client: ClientId) -> usize {
     let record = relay.client(client).expect("it is registered");
-    let number = record.hostname.strip_prefix("client");
+    let number = record.hostname().strip_prefix("client");
     number
         .and_then(|number| number.parse().ok())
         .expect("a name of the cast")

@@ -167,7 +167,7 @@ impl Player for OverStd {
             clock: Clock::start(),
             files: files(folder),
             tls: None,
-            datagrams: None,
+            datagrams: Vec::new(),
             limits: blocking::DriverLimits::default(),
         };
         let mut driver = blocking::Driver::new(client, equipment).expect("a driver");

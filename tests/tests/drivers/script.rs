@@ -358,7 +358,7 @@ impl<S: Stage> Script<S> {
             let mut place = 0;
             while let Some((at, record)) = relay.client_from(place) {
                 place = at + 1;
-                ids.insert(record.hostname.to_string(), record.id);
+                ids.insert(record.hostname().to_string(), record.id);
             }
             ids
         });

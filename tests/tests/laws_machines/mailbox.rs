@@ -2,7 +2,9 @@
 
 use core::time::Duration;
 
-use tautline_core::notify::{Handle, Mailbox, MailboxEffect, MailboxLimits, Received, ReplyMisuse};
+use tautline_core::notify::{
+    Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse,
+};
 use tautline_core::wire::message;
 use tautline_core::{Incarnation, Instant, NotificationId, Random};
 use tautline_tests::Dice;
@@ -14,6 +16,7 @@ const LIMITS: MailboxLimits = MailboxLimits {
     notifications_max: 6,
     payload_bytes_max: 200,
     reply_bytes_max: 150,
+    ahead_max: 5,
 };
 
 #[derive(Default)]
@@ -38,6 +41,11 @@ impl MailboxCase {
                 lifetime_s: dice.below(60) as u32,
                 reply_window_ms: dice.below(5_000) as u32,
                 payload: &payload,
+            },
+            if dice.one_in(3) {
+                Order::Loose
+            } else {
+                Order::InOrder
             },
         );
         log.event(&received);
@@ -158,6 +166,7 @@ impl MachineCase for MailboxCase {
                 reply_window_ms: dice.below(2_000) as u32,
                 payload: &[1; 100][..len],
             },
+            Order::InOrder,
         );
         if let Received::New(handle) = received
             && !dice.one_in(if warms_up { 2 } else { 8 })

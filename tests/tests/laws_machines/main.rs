@@ -10,6 +10,8 @@ mod notifier;
 mod pcc;
 mod registrar;
 mod registry;
+mod router;
+mod selector;
 
 use tautline_tests::counting::Counting;
 use tautline_tests::laws::{self, Census, MachineCase, MachineSubject, Tally};

@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use tautline_core::notify::{
-    Notifier, NotifierEffect, NotifierLimits, NotifyOptions, ReplyRefusal, Target,
+    Audience, Membership, Notifier, NotifierEffect, NotifierLimits, NotifyOptions, Order,
+    ReplyRefusal,
 };
 use tautline_core::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
 use tautline_tests::Dice;
@@ -15,6 +16,7 @@ const CLIENTS_MAX: u32 = 4;
 const LIMITS: NotifierLimits = NotifierLimits {
     notifications_max: 8,
     notifications_per_client_max: 5,
+    notifications_per_group_max: 4,
     payload_bytes_max: 300,
     replies_max: 10,
     reply_bytes_max: 200,
@@ -35,15 +37,18 @@ impl NotifierCase {
     }
 
     fn notify(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice, log: &mut Log) {
-        let target = match dice.one_in(3) {
-            true => Target::All,
-            false => Target::Client(client(dice).0),
+        let (client, membership) = (client(dice).0, membership(dice));
+        let audience = match (dice.below(4), membership.subnet, membership.site) {
+            (0, _, _) => Audience::All,
+            (1, Some(subnet), _) => Audience::Subnet(subnet),
+            (2, _, Some(site)) => Audience::Site(site),
+            _ => Audience::Client(client),
         };
         let options = NotifyOptions {
             lifetime: dice.span(Duration::from_secs(1)..Duration::from_secs(60)),
             reply_window: Duration::ZERO,
         };
-        let told = notifier.notify(now, target, &dice.bytes(310), options, CLIENTS_MAX);
+        let told = notifier.notify(now, audience, &dice.bytes(310), options, CLIENTS_MAX);
         log.event(&told);
         self.newest = told.unwrap_or(self.newest);
     }
@@ -52,7 +57,8 @@ impl NotifierCase {
     fn send(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice, log: &mut Log) {
         let client = client(dice).0;
         notifier.handle_timeout(now);
-        let Some((key, _)) = notifier.pending(client, notifier.sent_through(client)) else {
+        let after = notifier.sent_through(client);
+        let Some((key, _)) = notifier.pending(client, membership(dice), after) else {
             return;
         };
         let message = notifier.message(key).expect("what is pending lives");
@@ -61,11 +67,23 @@ impl NotifierCase {
         let mut buf = [0; 400];
         let len = notifier.write_frame(key, lifetime_s, dice.below(3), &mut buf);
         log.bytes(0, &buf[..len]);
-        notifier.handle_sent(client, key);
+        notifier.handle_sent(client, key, Order::InOrder);
         if dice.one_in(4) {
             notifier.pin(key);
             self.pinned.push(key);
         }
+    }
+}
+
+const IN_BOTH: Membership = Membership {
+    subnet: Some(Key::new(1, 0)),
+    site: Some(1),
+};
+
+fn membership(dice: &mut Dice) -> Membership {
+    Membership {
+        subnet: (dice.below(3) > 0).then(|| Key::new(dice.below(2) as u32, 0)),
+        site: (dice.below(3) > 0).then(|| dice.below(2) as u16),
     }
 }
 
@@ -94,7 +112,8 @@ impl MachineCase for NotifierCase {
             0..=3 => self.notify(notifier, now, dice, log),
             4 | 5 => {
                 let (client, id) = (client(dice), self.id(dice));
-                let told = notifier.handle_reply(now, client, id, &dice.bytes(210));
+                let told =
+                    notifier.handle_reply(now, client, membership(dice), id, &dice.bytes(210));
                 log.event(&told);
             }
             6 | 7 => self.send(notifier, now, dice, log),
@@ -126,7 +145,7 @@ impl MachineCase for NotifierCase {
             _ => Duration::from_secs(1),
         };
         let (payload, reply_window) = (vec![0; 301], Duration::from_secs(2));
-        let (of_one, to) = (Target::Client(client(dice).0), client(dice));
+        let (of_one, to) = (Audience::Client(client(dice).0), client(dice));
         let refused = match dice.below(4) {
             0 => notifier.notify(now, of_one, &payload, options, 1).is_err(),
             1 => {
@@ -134,15 +153,17 @@ impl MachineCase for NotifierCase {
                     lifetime,
                     reply_window,
                 };
-                notifier.notify(now, Target::All, b"", options, 1).is_err()
+                notifier
+                    .notify(now, Audience::All, b"", options, 1)
+                    .is_err()
             }
             2 => {
                 let id = NotificationId(self.newest.0 + 1);
-                let told = notifier.handle_reply(now, to, id, b"");
+                let told = notifier.handle_reply(now, to, Membership::default(), id, b"");
                 told == Err(ReplyRefusal::Unknown)
             }
             _ => notifier
-                .handle_reply(now, to, self.newest, &payload)
+                .handle_reply(now, to, Membership::default(), self.newest, &payload)
                 .is_err(),
         };
         match refused {
@@ -165,29 +186,45 @@ impl MachineCase for NotifierCase {
         ]
     }
 
-    /// A notification, its way out and a reply; the oldest one expires.
+    /// A notification, its ways out and the replies; the oldest one expires.
     fn steady(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice) -> bool {
-        // While it warms up, as much as it ever will.
+        // While it warms up, as much as it ever will, and at times nothing, so
+        // that all of it ends.
         self.steadied += 1;
         let warms_up = self.steadied < Self::STEADY_OPERATIONS / 2;
-        let (seconds, len) = match warms_up {
-            true => (3, 80),
-            false => (1 + dice.below(3), dice.index(81)),
+        if warms_up && self.steadied % 100 > 80 {
+            return true;
+        }
+        let seconds = match self.steadied < Self::STEADY_OPERATIONS / 4 {
+            true => 3,
+            false => 1 + dice.below(3),
         };
+        let len = if warms_up { 75 } else { dice.index(76) };
         let options = NotifyOptions {
             lifetime: Duration::from_secs(seconds),
             reply_window: Duration::ZERO,
         };
-        let client = client(dice);
-        let told = notifier.notify(now, Target::Client(client.0), &[1; 100][..len], options, 1);
+        let audience = match dice.below(4) {
+            0 => Audience::Subnet(Key::new(1, 0)),
+            1 => Audience::Site(1),
+            _ => Audience::Client(client(dice).0),
+        };
+        let told = notifier.notify(now, audience, &[1; 100][..len], options, 1);
         self.newest = told.unwrap_or(self.newest);
-        if let Some((key, _)) = notifier.pending(client.0, notifier.sent_through(client.0)) {
-            let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
-            assert!(written > 0);
-            notifier.handle_sent(client.0, key);
+        for place in 0..CLIENTS_MAX {
+            let client = (Key::new(place, 0), ClientId([place as u8; 16]));
+            let after = notifier.sent_through(client.0);
+            if let Some((key, _)) = notifier.pending(client.0, IN_BOTH, after) {
+                let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
+                assert!(written > 0);
+                notifier.handle_sent(client.0, key, Order::InOrder);
+            }
+            // Repeated, foreign and full are answers as good as any.
+            if warms_up || dice.one_in(2) {
+                let reply = &[2; 100][..len];
+                let _ = notifier.handle_reply(now, client, IN_BOTH, self.newest, reply);
+            }
         }
-        // Repeated, foreign and full are answers as good as any.
-        let _ = notifier.handle_reply(now, client, self.newest, &[2; 100][..len]);
         true
     }
 

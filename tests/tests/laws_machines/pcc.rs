@@ -18,13 +18,13 @@ struct PccCase;
 
 fn happens(pcc: &mut Pcc, now: Instant, event: Event, wait: Duration) {
     match event {
-        Event::Granted => pcc.handle_granted(now, wait),
+        Event::Granted => pcc.handle_granted(now, wait, Some(10 * wait)),
         Event::Denied => pcc.handle_denied(),
         Event::Reached => pcc.handle_reached(),
         Event::Opened => pcc.handle_opened(),
         Event::Failed | Event::FailedLast => pcc.handle_failed(now),
         Event::Closed => pcc.handle_closed(),
-        Event::Waited => pcc.handle_timeout(now),
+        Event::Waited | Event::Lapsed => pcc.handle_timeout(now),
     }
 }
 

@@ -19,6 +19,7 @@ fn happens(registrar: &mut Registrar, now: Instant, event: RegistrarEvent, span:
         RegistrarEvent::Succeeded => registrar.handle_registered(now, span),
         RegistrarEvent::Failed => registrar.handle_failed(now),
         RegistrarEvent::Lost => registrar.handle_lost(now, Some(span / 100)),
+        RegistrarEvent::Stands => registrar.handle_stands(),
     }
 }
 

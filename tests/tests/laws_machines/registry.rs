@@ -4,18 +4,21 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use tautline_core::registration::{
-    Interface, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings, Request, body,
+    Interface, Refusal, Registry, RegistryEffect, RegistryLimits, RegistrySettings, Request, Site,
+    body,
 };
 use tautline_core::wire::proof::{
     self, Authorization, BodyDigest, ClientSecret, MasterKey, Session, SessionKey,
 };
-use tautline_core::{ClientId, ConnId, Incarnation, Instant, Key, Random};
+use tautline_core::{ClientId, ConnId, Incarnation, Instant, Key, Network, Random};
 use tautline_tests::laws::{Census, Log, MachineCase, Misuse};
 use tautline_tests::{Dice, counting};
 
 use super::{assert_lawful, census};
 
 const CLIENTS_MAX: u32 = 5;
+const NEWCOMERS_MAX: u32 = 4;
+const CONNECTIONS_MAX: u32 = 3;
 const MASTER: MasterKey = MasterKey([7; 32]);
 const INCARNATION: Incarnation = Incarnation(1);
 const TARGET: &str = "/v1/register";
@@ -38,6 +41,11 @@ struct RegistryCase {
     known: Vec<Known>,
     /// The last proof that was good.
     used: Option<Authorization>,
+    /// Persistent connections, and how many there were.
+    open: Vec<(Key, ConnId)>,
+    conns: u32,
+    /// What the last test notification carried.
+    tested: Option<(Key, u64)>,
 }
 
 fn address(host: u8) -> SocketAddr {
@@ -45,17 +53,30 @@ fn address(host: u8) -> SocketAddr {
 }
 
 fn text(client: Option<ClientId>, registration: u64, hostname: &str) -> Vec<u8> {
+    text_of(client, registration, hostname, 9, 1)
+}
+
+fn text_of(
+    client: Option<ClientId>,
+    registration: u64,
+    hostname: &str,
+    host: u8,
+    instance: u8,
+) -> Vec<u8> {
+    let local = address(host).ip();
     let request = Request {
         protocol: body::PROTOCOL,
         client,
         registration,
         hostname: hostname.into(),
         interfaces: vec![Interface {
-            address: address(9).ip(),
-            prefix: 24,
+            address: local,
+            prefix: 24 + host % 8,
         }],
-        udp_port: 0,
-        persistent_connection: registration.is_multiple_of(2),
+        udp_port: u16::from(host % 4),
+        persistent_connection: !registration.is_multiple_of(4),
+        local: Some(local),
+        instance: Some(body::Hex([instance; 8])),
     };
     serde_json::to_vec(&request).expect("it is text")
 }
@@ -85,19 +106,52 @@ impl RegistryCase {
         registry: &mut Registry,
         now: Instant,
         place: usize,
+        dice: &mut Dice,
         log: &mut Log,
     ) {
         let Known {
             id, registration, ..
-        } = self.known.swap_remove(place);
+        } = self.known[place];
         let number = registration + 1;
-        let body = text(Some(id), number, "known");
+        let (host, instance) = (dice.below(20) as u8, dice.below(3) as u8);
+        let body = text_of(Some(id), number, "known", host, instance);
         let proof = prove(id, &MASTER.client_secret(id), number, &body);
-        let told =
-            registry.handle_registration(now, address(2), false, TARGET, Some(&proof), &body);
+        let (observed, secure) = (address(dice.below(4) as u8), dice.one_in(2));
+        let told = registry.handle_registration(now, observed, secure, TARGET, Some(&proof), &body);
         log.event(&told.as_ref().map(|told| (told.client, &told.answer)));
-        let nonce = told.map_or([0; 16], |told| told.answer.nonce.0);
-        self.remember(id, number, nonce);
+        if let Ok(told) = told {
+            self.known.swap_remove(place);
+            self.remember(told.answer.client, number, told.answer.nonce.0);
+        }
+    }
+
+    fn connect(&mut self, registry: &mut Registry, now: Instant, place: usize, log: &mut Log) {
+        let Some(client) = registry.find(self.known[place].id) else {
+            return;
+        };
+        self.conns += 1;
+        let conn = ConnId::from_key(Key::new(self.conns, 1));
+        let told = registry.handle_connected(now, client, conn);
+        log.event(&told);
+        if let Ok(before) = told {
+            self.open.retain(|(_, conn)| Some(*conn) != before);
+            self.open.push((client, conn));
+        }
+    }
+
+    fn disconnect(&mut self, registry: &mut Registry, dice: &mut Dice) {
+        if !self.open.is_empty() {
+            let place = dice.index(self.open.len());
+            let (client, conn) = self.open.swap_remove(place);
+            assert!(registry.handle_disconnected(client, conn));
+        }
+    }
+
+    fn prove_test(&self, registry: &mut Registry, now: Instant, dice: &mut Dice, log: &mut Log) {
+        if let Some((client, nonce)) = self.tested {
+            let nonce = nonce ^ u64::from(dice.one_in(4));
+            log.event(&registry.handle_test_proof(now, client, nonce));
+        }
     }
 
     fn remember(&mut self, client: ClientId, registration: u64, nonce: [u8; 16]) {
@@ -130,22 +184,31 @@ impl RegistryCase {
     }
 }
 
+fn is_full(registry: &Registry) -> bool {
+    let newcomers = registry.counts().newcomers;
+    registry.len() == CLIENTS_MAX as usize || newcomers == NEWCOMERS_MAX as usize
+}
+
 impl MachineCase for RegistryCase {
     type Machine = Registry;
     const NAME: &'static str = "registry";
 
     fn new(seed: u64) -> (Registry, Self) {
         let settings = RegistrySettings {
-            key: MASTER,
-            incarnation: INCARNATION,
             period: Duration::from_secs(1_000),
             missed_periods_max: 2,
             newcomer_life: Duration::from_secs(600),
-            persistent_connections: true,
-            secrets_over_plaintext: false,
+            connections_max: CONNECTIONS_MAX,
+            connections_per_subnet_max: 2,
+            sites: vec![Site {
+                name: "site".to_owned(),
+                networks: vec![Network::single(address(2).ip())],
+            }],
+            ..RegistrySettings::new(MASTER, INCARNATION)
         };
         let limits = RegistryLimits {
             clients_max: CLIENTS_MAX,
+            newcomers_max: NEWCOMERS_MAX,
             ..RegistryLimits::default()
         };
         let random = Random::from_seed(Dice::new(seed).seed());
@@ -154,14 +217,17 @@ impl MachineCase for RegistryCase {
 
     fn act(&mut self, registry: &mut Registry, now: Instant, dice: &mut Dice, log: &mut Log) {
         let place = dice.index(self.known.len());
-        match dice.below(8) {
+        match dice.below(12) {
             0 => self.register_first(registry, now, log),
+            1 => self.disconnect(registry, dice),
+            2 => self.prove_test(registry, now, dice, log),
             _ if self.known.is_empty() => {}
-            1 | 2 => self.register_again(registry, now, place, log),
-            3 => {
+            3..6 => self.register_again(registry, now, place, dice, log),
+            6 | 7 => self.connect(registry, now, place, log),
+            8 => {
                 let key = registry.find(self.known[place].id);
-                let conn = dice.one_in(4).then_some(ConnId::from_key(Key::new(1, 1)));
-                log.event(&key.map(|key| registry.set_connection(key, conn)));
+                let sealed = key.and_then(|key| registry.datagram_key(key));
+                log.event(&sealed.map(|(counter, _)| counter));
             }
             _ => log.event(&self.prove(registry, now, place)),
         }
@@ -175,8 +241,20 @@ impl MachineCase for RegistryCase {
         log: &mut Log,
     ) {
         log.event(&effect);
-        let RegistryEffect::Forgotten { client, id } = effect;
-        assert!(registry.get(client).is_none() && registry.find(id).is_none());
+        match effect {
+            RegistryEffect::Forgotten { client, id } => {
+                assert!(registry.get(client).is_none() && registry.find(id).is_none());
+            }
+            RegistryEffect::Test { client, nonce } => {
+                let record = registry.get(client).expect("a client that is tested");
+                assert!(record.udp_address().is_some());
+                self.tested = Some((client, nonce));
+            }
+            RegistryEffect::GrantEnded { client } => assert!(registry.get(client).is_some()),
+            RegistryEffect::Release { client, conn, .. } => {
+                assert!(self.open.contains(&(client, conn)));
+            }
+        }
     }
 
     fn noise(&mut self, registry: &mut Registry, now: Instant, dice: &mut Dice, log: &mut Log) {
@@ -206,7 +284,7 @@ impl MachineCase for RegistryCase {
                 (text(None, 1, "far"), Refusal::SecretInClear)
             }
             3 => (text(Some(id), 1, "liar"), Refusal::Unproven),
-            4 if registry.len() == CLIENTS_MAX as usize => (text(None, 1, "late"), Refusal::Full),
+            4 if is_full(registry) => (text(None, 1, "late"), Refusal::Full),
             5 if again.is_some_and(|known| registry.find(known.id).is_some()) => {
                 let Known {
                     id, registration, ..
@@ -244,8 +322,13 @@ impl MachineCase for RegistryCase {
     }
 
     fn census(&self, registry: &Registry) -> Vec<Census> {
-        let clients_max = CLIENTS_MAX as usize;
-        vec![census("clients_max", registry.len(), clients_max)]
+        let counts = registry.counts();
+        let held = counts.connected + counts.granted;
+        vec![
+            census("clients_max", registry.len(), CLIENTS_MAX as usize),
+            census("newcomers_max", counts.newcomers, NEWCOMERS_MAX as usize),
+            census("connections_max", held, CONNECTIONS_MAX as usize),
+        ]
     }
 
     /// Proofs; a registration may allocate.
@@ -254,13 +337,17 @@ impl MachineCase for RegistryCase {
             if registry.len() < 3 {
                 let mut log = Log::counting();
                 self.register_first(registry, now, &mut log);
-                let conn = Some(ConnId::from_key(Key::new(1, 1)));
-                let newest = self.known.last().and_then(|known| registry.find(known.id));
-                newest.map(|key| registry.set_connection(key, conn));
+                self.connect(registry, now, self.known.len() - 1, &mut log);
             }
         });
         let place = dice.index(self.known.len());
-        assert!(self.prove(registry, now, place).is_ok());
+        let client = self.prove(registry, now, place);
+        let client = client.expect("a client that is there");
+        assert!(registry.datagram_key(client).is_some());
+        // A line that comes back in the place of the one before.
+        if let Some(conn) = registry.connection(client) {
+            assert_eq!(registry.handle_connected(now, client, conn), Ok(Some(conn)));
+        }
         true
     }
 }
@@ -269,7 +356,7 @@ impl MachineCase for RegistryCase {
 fn the_registry_keeps_all_laws() {
     let tally = assert_lawful::<RegistryCase>(50);
     assert!(
-        tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 1 && tally.steady > 0,
+        tally.misuses > 100 && tally.timeouts > 100 && tally.tables == 3 && tally.steady > 0,
         "{tally:?}"
     );
 }

@@ -15,8 +15,8 @@ use crate::wire::frame::Deframer;
 use crate::wire::message::{
     Bye, ByeReason, Hello, Notification, Ping, Pong, Taken, ToClient, ToRelay, VERSION,
 };
-use crate::wire::proof::Authorization;
-use crate::{Close, ConnId, Endpoint, Incarnation, Input, NotificationId};
+use crate::wire::proof::{Authorization, ClientSecret};
+use crate::{ClientId, Close, ConnId, Endpoint, Incarnation, Input, NotificationId};
 
 /// A connection as its driver and the relay know it.
 pub(super) struct Peer {
@@ -126,8 +126,11 @@ impl World {
         let proof = lines.find_map(|line| line.strip_prefix(field));
         let proof = proof.map(|value| Authorization::parse(value.as_bytes()).unwrap());
         if let Some(proof) = proof {
+            let on_disk = self.disk.has_identity(proof.client);
+            // One that is being left is good until its successor is settled.
+            let left = self.given.split_last().map_or(&[][..], |(_, left)| left);
             assert!(
-                self.disk.has_identity(proof.client),
+                on_disk || left.contains(&proof.client),
                 "used before it is on disk"
             );
         }
@@ -160,6 +163,7 @@ impl World {
             return;
         };
         let mut rest = bytes;
+        let mut confirmed = Vec::new();
         while let Some(frame) = deframer
             .next(&mut rest, u32::MAX, pool)
             .expect("sound frames")
@@ -174,7 +178,14 @@ impl World {
                 }
                 ToRelay::Bye(_) => peer.over = true,
                 ToRelay::Ping(_) | ToRelay::Pong(_) => {}
+                ToRelay::Served(served) => {
+                    confirmed.push((served.sequence, served.refused));
+                }
             }
+        }
+        let conn = peer.conn;
+        for (sequence, refused) in confirmed {
+            self.check_served(conn, sequence, refused);
         }
     }
 
@@ -204,21 +215,45 @@ impl World {
         self.send(at, &bytes);
     }
 
-    fn registration_answer(&self, script: &mut Script<'_>) -> Vec<u8> {
+    /// The secret of an identity that the relay gave.
+    pub(super) fn secret_of(&self, client: ClientId) -> [u8; 32] {
+        [client.0[0] + 1; 32]
+    }
+
+    fn registration_answer(&mut self, script: &mut Script<'_>) -> Vec<u8> {
+        let known = self.client.id();
+        let mut client = known.unwrap_or(self.given[0]);
+        let mut separated = None;
+        let incarnation = script.byte().unwrap_or_default();
+        if incarnation >= 240 && client.0[0] < 200 {
+            let new = ClientId([client.0[0] + 1; 16]);
+            let registration = self.registrations.last().copied().unwrap_or_default();
+            let secret = ClientSecret(self.secret_of(client));
+            separated = Some(Hex(secret.separation(client, new, registration)));
+            if !self.given.contains(&new) {
+                self.given.push(new);
+            }
+            client = new;
+        }
+        let gives = known != Some(client);
         let answer = Answer {
             protocol: PROTOCOL,
-            client: self.given,
-            secret: self.client.id().is_none().then_some(Hex([4; 32])),
-            incarnation: u32::from(script.byte().unwrap_or_default() % 4),
+            client,
+            secret: gives.then(|| Hex(self.secret_of(client))),
+            incarnation: u32::from(incarnation % 4),
             nonce: Hex([script.byte().unwrap_or_default(); 16]),
             notified: script.one_in(4).then(|| self.some_notification(script)),
             register_again_s: script.number(16).unwrap_or_default() as u32,
+            return_window_ms: u32::from(incarnation) * 100,
+            separated,
             persistent_connection: (!script.one_in(8)).then(|| Verdict {
                 granted: !script.one_in(8),
                 wait_ms: script.number(10).unwrap_or_default() as u32,
+                valid_ms: u32::from(incarnation / 4) * 10_000,
                 reason: None,
             }),
         };
+        self.agree(client, answer.incarnation, answer.nonce.0);
         serde_json::to_vec(&answer).unwrap()
     }
 
@@ -239,7 +274,7 @@ impl World {
         serde_json::to_vec(&inbox).unwrap()
     }
 
-    fn some_notification(&self, script: &mut Script<'_>) -> NotificationId {
+    pub(super) fn some_notification(&self, script: &mut Script<'_>) -> NotificationId {
         let step = u64::from(script.byte().unwrap_or_default() % 8);
         NotificationId((self.newest.0 + step).saturating_sub(2))
     }
@@ -252,7 +287,13 @@ impl World {
         for _ in 0..=script.byte().unwrap_or_default() % 4 {
             let id = self.some_notification(script);
             let payload = vec![b'n'; script.number(12).unwrap_or_default() as usize];
-            let message = match script.byte().unwrap_or_default() % 16 {
+            let draw = script.byte().unwrap_or_default();
+            if draw >= 192 {
+                let bytes = self.serve(script, self.peers[at].conn);
+                self.send(at, &bytes);
+                continue;
+            }
+            let message = match draw % 16 {
                 0..3 => ToClient::Hello(Hello {
                     version: VERSION + u16::from(script.one_in(16)),
                     incarnation: Incarnation(u32::from(script.byte().unwrap_or_default() % 4)),

@@ -27,8 +27,8 @@ fn retried(rig: &mut Rig<Client>, why: Failure) {
 fn the_relay_is_named_as_configured() {
     for tls in [false, true] {
         let mut settings = settings();
-        settings.relay.tls = tls;
-        settings.relay.host = "2001:db8::1".into();
+        settings.relays[0].tls = tls;
+        settings.relays[0].host = "2001:db8::1".into();
         let mut rig = client_with(settings, Limits::default());
         disk(&mut rig);
         let (_, host, port, is_tls) = &rig.connects[0];
@@ -168,7 +168,7 @@ fn changed_addresses_are_registered_at_once_and_the_same_ones_not() {
     );
     respond(&mut rig, conn, 200, &text(&answer(false, true)));
     assert!(rig.endpoint.is_connected(), "the connection stays");
-    assert!(rig.connects.is_empty());
+    assert_eq!(rig.connects.len(), 1, "until another takes its place");
 }
 
 #[test]

@@ -235,3 +235,97 @@ fn a_hello_behind_a_fault_is_not_heard() {
         assert_eq!(rig.told(), []);
     }
 }
+
+/// A client that was granted anew while it is open: its line, and the attempt
+/// to renew it, which was asked for.
+fn renewing() -> (Rig<Client>, ConnId, ConnId) {
+    let (mut rig, old) = with_line(Limits::default());
+    rig.wait(7 * 3_600 * SECOND);
+    disk(&mut rig);
+    let control = connected(&mut rig);
+    rig.written(control);
+    respond(&mut rig, control, 200, &text(&answer(false, true)));
+    let new = connected(&mut rig);
+    assert!(request(&mut rig, new).starts_with("GET /v1/connect"));
+    rig.told();
+    (rig, old, new)
+}
+
+#[test]
+fn a_new_grant_opens_another_one_while_the_old_one_serves() {
+    let (mut rig, old, new) = renewing();
+    rig.feed(old, &notification(1));
+    let (handle, id) = notified(&mut rig)[0];
+    reply(&mut rig, handle, b"pong");
+    assert_eq!(said(&mut rig, old), [Said::Reply(id, 4)]);
+    rig.feed(new, SWITCHING);
+    rig.feed(new, &hello(3, 65_600));
+    assert!(rig.endpoint.is_connected());
+    assert_eq!(rig.told(), [], "nothing was interrupted");
+    assert_eq!(said(&mut rig, old), [Said::Bye("replaced")]);
+    assert_eq!(rig.wire(old).closed, Some(Close::Finish));
+    assert_eq!(
+        said(&mut rig, new),
+        [Said::Reply(id, 4)],
+        "it was not taken on the old one"
+    );
+    rig.feed(new, &notification(2));
+    assert_eq!(notified(&mut rig)[0].1, nth(2));
+    rig.wait(600 * SECOND);
+    assert!(rig.stores.is_empty(), "its end leads to no registration");
+}
+
+#[test]
+fn the_relay_may_end_the_old_one_first() {
+    let (mut rig, old, new) = renewing();
+    rig.feed(new, SWITCHING);
+    rig.feed(old, &bye(ByeReason::Replaced, 0));
+    assert!(!rig.endpoint.is_connected());
+    rig.feed(new, &hello(3, 65_600));
+    let why = Failure::Bye("replaced");
+    assert_eq!(rig.told(), [Event::Disconnected { why }, Event::Connected]);
+    rig.wait(600 * SECOND);
+    assert!(rig.stores.is_empty() && rig.endpoint.is_connected());
+}
+
+#[test]
+fn p2_a_renewal_that_fails_four_times_leaves_the_old_one() {
+    let (mut rig, old, mut new) = renewing();
+    for attempt in 1..=4 {
+        respond(&mut rig, new, 503, b"");
+        assert_eq!(rig.told(), [failed(LINE, Failure::Status(503))]);
+        assert!(rig.endpoint.is_connected());
+        if attempt < 4 {
+            assert_eq!(until_connect(&mut rig), 180 * SECOND);
+            new = connected(&mut rig);
+            rig.written(new);
+        }
+    }
+    rig.wait(3_600 * SECOND);
+    assert!(rig.connects.is_empty());
+    rig.feed(old, &notification(1));
+    assert_eq!(notified(&mut rig)[0].1, nth(1));
+}
+
+#[test]
+fn both_are_lost_and_the_client_registers_anew() {
+    let (mut rig, old, new) = renewing();
+    rig.closed(old, CloseReason::Reset);
+    assert!(rig.stores.is_empty(), "the new one may take its place");
+    rig.closed(new, CloseReason::Reset);
+    assert!(until_connect(&mut rig) <= 30 * SECOND);
+    let conn = connected(&mut rig);
+    assert!(request(&mut rig, conn).starts_with("POST /v1/register "));
+}
+
+#[test]
+fn a_stop_ends_both() {
+    let (mut rig, old, new) = renewing();
+    let now = rig.now;
+    rig.endpoint.stop(now);
+    rig.poll();
+    assert_eq!(said(&mut rig, old), [Said::Bye("shutting down")]);
+    assert_eq!(rig.wire(new).closed, Some(Close::Abort));
+    let told = rig.told();
+    assert!(told.contains(&Event::Stopped), "{told:?}");
+}

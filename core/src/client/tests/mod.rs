@@ -1,9 +1,13 @@
 //! A client alone, driven in memory; one theme a file.
 
 mod answers;
+mod datagrams;
 mod identity;
 mod line;
 mod mailbox;
+mod relays;
+mod separation;
+mod serving;
 mod stop;
 
 use alloc::string::{String, ToString};
@@ -96,9 +100,12 @@ fn answer(first: bool, granted: bool) -> Answer {
         nonce: Hex([1; 16]),
         register_again_s: 21_600,
         notified: Some(NotificationId::new(Incarnation(3), 0)),
+        return_window_ms: 0,
+        separated: None,
         persistent_connection: Some(Verdict {
             granted,
             wait_ms: 0,
+            valid_ms: 0,
             reason: None,
         }),
     }
@@ -210,6 +217,8 @@ fn notified(rig: &mut Rig<Client>) -> Vec<(Handle, NotificationId)> {
 enum Said {
     Reply(NotificationId, usize),
     Pong(u64),
+    /// The frame, and how many of its targets were refused.
+    Served(u32, u16),
     Bye(&'static str),
 }
 
@@ -230,6 +239,7 @@ fn said(rig: &mut Rig<Client>, conn: ConnId) -> Vec<Said> {
         let frame = frame.expect("right").expect("whole");
         said.push(match ToRelay::parse(frame.kind, frame.body) {
             Ok(Some(ToRelay::Reply(it))) => Said::Reply(it.notification, it.payload.len()),
+            Ok(Some(ToRelay::Served(it))) => Said::Served(it.sequence, it.refused),
             Ok(Some(ToRelay::Pong(pong))) => Said::Pong(pong.nonce),
             Ok(Some(ToRelay::Bye(bye))) => Said::Bye(bye.reason.name()),
             other => panic!("{other:?}"),

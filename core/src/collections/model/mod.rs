@@ -6,6 +6,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
+pub mod groups;
 pub mod index;
 pub mod lru;
 pub mod pool;
@@ -75,6 +76,11 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn groups_are_lists(data in vec(any::<u8>(), 0..1_000)) {
+            super::groups::check_model(&data);
+        }
 
         #[test]
         fn index_is_a_map(data in vec(any::<u8>(), 0..3_000)) {

@@ -1,11 +1,12 @@
 //! The client's side against a list.
 
+use alloc::collections::BTreeSet;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::collections::model::{Script, fires_at};
-use crate::notify::{Handle, Mailbox, MailboxEffect, MailboxLimits, Received, ReplyMisuse};
+use crate::notify::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};
 use crate::wire::message::Notification;
 use crate::{Incarnation, Instant, Machine, NotificationId, Random};
 
@@ -13,6 +14,7 @@ const LIMITS: MailboxLimits = MailboxLimits {
     notifications_max: 3,
     payload_bytes_max: 20,
     reply_bytes_max: 30,
+    ahead_max: 3,
 };
 
 /// Any bytes as operations on a mailbox.
@@ -21,6 +23,8 @@ pub fn mailbox(data: &[u8]) {
         mailbox: Mailbox::new(LIMITS, Random::from_seed([5; 32])),
         list: Vec::new(),
         seen: NotificationId(0),
+        ahead: BTreeSet::new(),
+        handed_out: BTreeSet::new(),
         now: Instant::ORIGIN,
         old: Vec::new(),
     };
@@ -54,6 +58,10 @@ struct Pair {
     mailbox: Mailbox,
     list: Vec<Listed>,
     seen: NotificationId,
+    /// Those above `seen` that came out of order.
+    ahead: BTreeSet<NotificationId>,
+    /// Of the run at hand.
+    handed_out: BTreeSet<NotificationId>,
     now: Instant,
     old: Vec<Handle>,
 }
@@ -86,15 +94,23 @@ impl Pair {
             reply_window_ms: script.number(14)? as u32,
             payload: &payload,
         };
+        let order = match script.one_in(2) {
+            true => Order::Loose,
+            false => Order::InOrder,
+        };
+        let known = id <= self.seen || self.ahead.contains(&id);
+        let too_long = payload.len() > LIMITS.payload_bytes_max;
         let full = self.list.len() == LIMITS.notifications_max as usize;
-        match self.mailbox.handle_notification(self.now, &message) {
+        let crowded = order == Order::Loose && self.ahead.len() == LIMITS.ahead_max as usize;
+        let received = self.mailbox.handle_notification(self.now, &message, order);
+        match received {
             Received::New(handle) => {
-                assert!(id > self.seen && !full && payload.len() <= LIMITS.payload_bytes_max);
+                assert!(!known && !too_long && !full && !crowded);
+                assert!(self.handed_out.insert(id), "handed out twice");
                 assert!(!self.list.iter().any(|listed| listed.handle == handle));
                 assert!(!self.old.contains(&handle));
                 let lifetime = Duration::from_secs(message.lifetime_s.max(1).into());
                 let reply_window = Duration::from_millis(message.reply_window_ms.into());
-                self.seen = id;
                 self.list.push(Listed {
                     handle,
                     id,
@@ -107,13 +123,19 @@ impl Pair {
                     gone: false,
                 });
             }
-            Received::Known => assert!(id <= self.seen),
-            Received::TooLong => {
-                assert!(id > self.seen && payload.len() > LIMITS.payload_bytes_max);
-                self.seen = id;
-            }
-            Received::Full => assert!(id > self.seen && full),
+            Received::Known => assert!(known),
+            Received::TooLong => assert!(!known && too_long),
+            Received::Full => assert!(!known && !too_long && full),
+            Received::OutOfOrder => assert!(!known && !too_long && !full && crowded),
         }
+        if !matches!(received, Received::Full | Received::OutOfOrder) {
+            match order {
+                Order::InOrder => self.seen = self.seen.max(id),
+                Order::Loose if crowded => {}
+                Order::Loose => _ = self.ahead.insert(id),
+            }
+        }
+        self.ahead.retain(|id| *id > self.seen);
         Some(())
     }
 
@@ -249,6 +271,10 @@ impl Pair {
                     } else if incarnation < self.seen.incarnation() {
                         self.seen = NotificationId(0);
                     }
+                    let seen = self.seen;
+                    self.ahead
+                        .retain(|id| *id > seen && id.incarnation() == incarnation);
+                    self.handed_out.retain(|id| self.ahead.contains(id));
                 }
             }
         }

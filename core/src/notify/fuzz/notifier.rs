@@ -8,7 +8,8 @@ use core::time::Duration;
 use crate::collections::Pool;
 use crate::collections::model::{Script, fires_at};
 use crate::notify::{
-    Notifier, NotifierEffect, NotifierLimits, NotifyError, NotifyOptions, ReplyRefusal, Target,
+    Audience, Membership, Notifier, NotifierEffect, NotifierLimits, NotifyError, NotifyOptions,
+    Order, ReplyRefusal,
 };
 use crate::wire::frame::Deframer;
 use crate::wire::message::ToClient;
@@ -17,6 +18,7 @@ use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random
 const LIMITS: NotifierLimits = NotifierLimits {
     notifications_max: 6,
     notifications_per_client_max: 3,
+    notifications_per_group_max: 2,
     payload_bytes_max: 40,
     replies_max: 5,
     reply_bytes_max: 24,
@@ -26,6 +28,18 @@ const LIMITS: NotifierLimits = NotifierLimits {
 };
 const CLIENTS: u32 = 3;
 
+/// Two places in different chunks.
+const SITES: [u16; 2] = [0, 300];
+
+/// How many live for the same audience.
+const fn most_for(audience: Audience) -> u32 {
+    match audience {
+        Audience::All => u32::MAX,
+        Audience::Client(_) => LIMITS.notifications_per_client_max,
+        Audience::Subnet(_) | Audience::Site(_) => LIMITS.notifications_per_group_max,
+    }
+}
+
 /// Any bytes as operations on a notifier.
 pub fn notifier(data: &[u8]) {
     let random = Random::from_seed([5; 32]);
@@ -33,6 +47,7 @@ pub fn notifier(data: &[u8]) {
         notifier: Notifier::new(Incarnation(3), LIMITS, CLIENTS, random),
         said: BTreeMap::new(),
         clients: (0..CLIENTS).map(Client::new).collect(),
+        subnets: [Key::new(0, 0), Key::new(2, 0)],
         now: Instant::ORIGIN,
     };
     let _ = pair.run(&mut Script(data));
@@ -40,7 +55,7 @@ pub fn notifier(data: &[u8]) {
 
 /// All that was ever said of a notification.
 struct Said {
-    target: Target,
+    audience: Audience,
     payload: Vec<u8>,
     expires_at: Instant,
     sent: u32,
@@ -52,6 +67,7 @@ struct Said {
 struct Client {
     key: Key,
     id: ClientId,
+    membership: Membership,
     joined: NotificationId,
     sent_through: NotificationId,
 }
@@ -61,6 +77,7 @@ impl Client {
         Self {
             key: Key::new(place, 0),
             id: ClientId([place as u8; 16]),
+            membership: Membership::default(),
             joined: NotificationId(0),
             sent_through: NotificationId(0),
         }
@@ -71,6 +88,7 @@ struct Pair {
     notifier: Notifier,
     said: BTreeMap<NotificationId, Said>,
     clients: Vec<Client>,
+    subnets: [Key; 2],
     now: Instant,
 }
 
@@ -78,13 +96,14 @@ impl Pair {
     fn run(&mut self, script: &mut Script<'_>) -> Option<()> {
         loop {
             let at = usize::from(script.byte()?) % self.clients.len();
-            match script.byte()? % 10 {
+            match script.byte()? % 11 {
                 0..3 => self.notify(at, script)?,
                 3 | 4 => self.send(at, script)?,
                 5 => self.reply(at, script)?,
                 6 => self.unpin(script)?,
                 7 => self.pass_time(script)?,
                 8 => self.join(at, script)?,
+                9 => self.change_groups(at, script)?,
                 _ => {
                     let any = Key::new(u32::from(script.byte()? % 8), script.byte()?.into());
                     // A handle of nothing finds nothing.
@@ -98,9 +117,11 @@ impl Pair {
     }
 
     fn notify(&mut self, at: usize, script: &mut Script<'_>) -> Option<()> {
-        let target = match script.one_in(3) {
-            true => Target::All,
-            false => Target::Client(self.clients[at].key),
+        let audience = match script.byte()? % 6 {
+            0 => Audience::All,
+            1 => Audience::Subnet(self.subnets[at % 2]),
+            2 => Audience::Site(SITES[at % 2]),
+            _ => Audience::Client(self.clients[at].key),
         };
         let payload = vec![script.byte()?; usize::from(script.byte()? % 42)];
         let lifetime = Duration::from_secs(script.number(10)?);
@@ -113,18 +134,21 @@ impl Pair {
         let (count, payloads) = kept.fold((0, 0), |(count, bytes), said| {
             (count + 1, bytes + said.payload.len())
         });
-        let to_same = |said: &&Said| said.is_kept() && said.target == target;
+        let to_same = |said: &&Said| said.is_kept() && said.audience == audience;
         let own = self.said.values().filter(to_same).count() as u32;
         let bytes = payloads + payload.len();
-        match self.notifier.notify(self.now, target, &payload, options, 2) {
+        match self
+            .notifier
+            .notify(self.now, audience, &payload, options, 2)
+        {
             Ok(id) => {
                 assert!(payload.len() <= LIMITS.payload_bytes_max);
                 assert!(count < LIMITS.notifications_max && bytes <= LIMITS.payloads_bytes_max);
-                assert!(target == Target::All || own < LIMITS.notifications_per_client_max);
+                assert!(own < most_for(audience));
                 assert!(lifetime <= LIMITS.lifetime_max && reply_window <= lifetime);
                 assert!(self.said.keys().next_back().is_none_or(|last| *last < id));
                 let said = Said {
-                    target,
+                    audience,
                     payload,
                     expires_at: self.now + lifetime,
                     sent: 0,
@@ -140,7 +164,12 @@ impl Pair {
             }
             Err(NotifyError::ReplyWindow) => assert!(reply_window > lifetime),
             Err(NotifyError::ClientFull) => {
-                assert!(target != Target::All && own == LIMITS.notifications_per_client_max);
+                assert!(matches!(audience, Audience::Client(_)));
+                assert_eq!(own, most_for(audience));
+            }
+            Err(NotifyError::GroupFull) => {
+                assert!(matches!(audience, Audience::Subnet(_) | Audience::Site(_)));
+                assert_eq!(own, most_for(audience));
             }
             Err(NotifyError::BytesFull) => assert!(bytes > LIMITS.payloads_bytes_max),
             Err(why) => {
@@ -154,7 +183,10 @@ impl Pair {
     /// A connection writes what is next for the client, whole or in part.
     fn send(&mut self, at: usize, script: &mut Script<'_>) -> Option<()> {
         let client = &mut self.clients[at];
-        let Some((key, id)) = self.notifier.pending(client.key, client.sent_through) else {
+        let pending = self
+            .notifier
+            .pending(client.key, client.membership, client.sent_through);
+        let Some((key, id)) = pending else {
             return Some(());
         };
         let said = self.said.get_mut(&id).unwrap();
@@ -187,7 +219,7 @@ impl Pair {
             self.notifier.pin(key);
             said.writers.push(key);
         }
-        self.notifier.handle_sent(client.key, key);
+        self.notifier.handle_sent(client.key, key, Order::InOrder);
         client.sent_through = id;
         said.sent += 1;
         Some(())
@@ -204,14 +236,16 @@ impl Pair {
             (count + said.replies.len(), bytes + said.reply_bytes())
         });
         let full = count == LIMITS.replies_max as usize || bytes > LIMITS.replies_bytes_max;
-        let (joined, sent_through) = (self.clients[at].joined, self.clients[at].sent_through);
-        let was_sent = joined < id && id <= sent_through;
+        let joined = self.clients[at].joined;
+        let membership = self.clients[at].membership;
         let said = self.said.get_mut(&id).filter(|said| !said.expired);
-        let judged = self.notifier.handle_reply(self.now, client, id, &payload);
+        let judged = self
+            .notifier
+            .handle_reply(self.now, client, membership, id, &payload);
         let expected = match &said {
             None => Err(ReplyRefusal::Unknown),
-            Some(said) if !said.is_for(client.0) => Err(ReplyRefusal::Foreign),
-            Some(said) if said.target == Target::All && !was_sent => Err(ReplyRefusal::Foreign),
+            Some(said) if !said.is_for(&self.clients[at]) => Err(ReplyRefusal::Foreign),
+            Some(said) if said.to_many() && joined >= id => Err(ReplyRefusal::Foreign),
             Some(_) if payload.len() > LIMITS.reply_bytes_max => Err(ReplyRefusal::TooLong),
             Some(said) if said.replies.iter().any(|(_, id, _)| *id == client.1) => {
                 Err(ReplyRefusal::Repeated)
@@ -222,6 +256,7 @@ impl Pair {
         assert_eq!(judged, expected);
         if let (Ok(()), Some(said)) = (judged, said) {
             said.replies.push((client.0, client.1, payload));
+            said.sent = said.sent.max(said.replies.len() as u32);
         }
         Some(())
     }
@@ -278,6 +313,24 @@ impl Pair {
         Some(())
     }
 
+    /// The client moves, or a subnet ends and another takes its place.
+    fn change_groups(&mut self, at: usize, script: &mut Script<'_>) -> Option<()> {
+        let draw = usize::from(script.byte()?);
+        if draw >= 240 {
+            let ended = &mut self.subnets[draw % 2];
+            let next = Key::new(ended.index() as u32, ended.generation() + 1);
+            let ended = core::mem::replace(ended, next);
+            for client in &mut self.clients {
+                client.membership.subnet = client.membership.subnet.filter(|key| *key != ended);
+            }
+        }
+        self.clients[at].membership = Membership {
+            subnet: self.subnets.get(draw % 3).copied(),
+            site: SITES.get(draw / 3 % 3).copied(),
+        };
+        Some(())
+    }
+
     fn compare(&self) {
         let kept = self.said.values().filter(|said| said.is_kept()).count();
         assert_eq!(self.notifier.len(), kept);
@@ -293,7 +346,7 @@ impl Pair {
             if let Some(status) = status {
                 assert_eq!(status.sent, said.sent);
                 assert_eq!(status.replied as usize, said.replies.len());
-                assert!(said.target != Target::All || status.replied <= status.sent);
+                assert!(said.audience != Audience::All || status.replied <= status.sent);
                 assert_eq!(status.expires_at, said.expires_at);
             }
             let replies = self.notifier.replies(*id);
@@ -304,10 +357,10 @@ impl Pair {
         }
         for client in &self.clients {
             for after in [NotificationId(0), client.sent_through] {
-                let pending = self.notifier.pending(client.key, after).map(|(_, id)| id);
+                let pending = self.notifier.pending(client.key, client.membership, after);
+                let pending = pending.map(|(_, id)| id);
                 let behind = self.said.iter().filter(|(id, _)| **id > after);
-                let mut behind =
-                    behind.filter(|(_, said)| !said.expired && said.is_for(client.key));
+                let mut behind = behind.filter(|(_, said)| !said.expired && said.is_for(client));
                 assert_eq!(pending, behind.next().map(|(id, _)| *id));
             }
         }
@@ -320,8 +373,17 @@ impl Said {
         !self.expired || !self.writers.is_empty()
     }
 
-    fn is_for(&self, client: Key) -> bool {
-        self.target == Target::All || self.target == Target::Client(client)
+    fn is_for(&self, client: &Client) -> bool {
+        match self.audience {
+            Audience::All => true,
+            Audience::Client(key) => key == client.key,
+            Audience::Subnet(key) => client.membership.subnet == Some(key),
+            Audience::Site(site) => client.membership.site == Some(site),
+        }
+    }
+
+    const fn to_many(&self) -> bool {
+        !matches!(self.audience, Audience::Client(_))
     }
 
     fn reply_bytes(&self) -> usize {

@@ -1,16 +1,19 @@
 //! The other end of a connection: what it offers, and what it may get.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{INCARNATION, World};
+use super::{INCARNATION, Known, Said, World};
 use crate::collections::Pool;
 use crate::notify::body::{Inbox, decode_payload};
 use crate::registration::body::Answer;
 use crate::relay::Event;
+use crate::wire::datagram::{Content, Sealed};
 use crate::wire::frame::Deframer;
 use crate::wire::message::{Notification, ToClient};
 use crate::wire::proof::Session;
+use crate::wire::replay::ReplayWindow;
 use crate::{ClientId, Close, ConnId, Endpoint, Input, NotificationId};
 
 /// Bytes of answers that are looked through.
@@ -52,6 +55,8 @@ struct Line {
     /// The application was told that it is gone.
     left: bool,
     newest: NotificationId,
+    /// The number of the last frame with datagrams for others.
+    served: u32,
 }
 
 impl Peer {
@@ -172,7 +177,7 @@ impl World {
             | Event::RequestBodyEnd { .. }
             | Event::ResponsePull { .. }
             | Event::RequestOver { .. } => self.learn_of_request(event),
-            Event::Registered { client, new } => {
+            Event::Registered { client, new, .. } => {
                 assert_eq!(self.registered.insert(client), new);
             }
             Event::RegistrationRefused { conn, .. } => {
@@ -232,11 +237,12 @@ impl World {
             over: false,
             left: false,
             newest: after,
+            served: 0,
         });
     }
 
     fn read_frames(&mut self, at: usize, bytes: &[u8]) {
-        let (said, peer) = (&self.said, &mut self.peers[at]);
+        let (known, said, peer) = (&self.known, &self.said, &mut self.peers[at]);
         let Some(line) = &mut peer.line else {
             return;
         };
@@ -262,10 +268,24 @@ impl World {
                 ToClient::Taken(taken) => assert!(peer.replied.contains(&taken.notification)),
                 ToClient::Bye(_) => line.over = true,
                 ToClient::Ping(_) | ToClient::Pong(_) => {}
+                ToClient::Serve(serve) => {
+                    line.served += 1;
+                    assert_eq!(serve.sequence, line.served);
+                    assert!(!serve.is_empty());
+                    for target in serve.targets() {
+                        let mut datagram = vec![0; serve.datagram_bytes()];
+                        serve.datagram(&target, &mut datagram).expect("room");
+                        read_datagram(known, said, &datagram);
+                    }
+                }
             }
             let next = line.deframer.next(&mut rest, u32::MAX, &mut line.pool);
             read = next.map(|frame| frame.map(|frame| (frame.kind, frame.body.to_vec())));
         }
+    }
+
+    pub(super) fn read_datagram(&self, bytes: &[u8]) {
+        read_datagram(&self.known, &self.said, bytes);
     }
 
     /// Picks out of the answers what the peer has to know.
@@ -312,7 +332,7 @@ impl World {
         let known = self.known.iter_mut().find(|known| known.id == id);
         match known {
             Some(known) => (known.key, known.counter) = (Some(key), 0),
-            None => self.known.push(super::Known {
+            None => self.known.push(Known {
                 id,
                 secret,
                 key: Some(key),
@@ -323,11 +343,22 @@ impl World {
 }
 
 /// A notification is what was said, and for this client.
-fn check(
-    said: &alloc::collections::BTreeMap<NotificationId, super::Said>,
-    client: ClientId,
-    notification: &Notification<'_>,
-) {
+/// A datagram of the relay: whoever can open it is one that it is for. The
+/// answer with a newer key may still be on its way.
+fn read_datagram(known: &[Known], said: &BTreeMap<NotificationId, Said>, bytes: &[u8]) {
+    let sealed = Sealed::parse(bytes).expect("a sound datagram");
+    for client in known {
+        let Some(key) = &client.key else { continue };
+        match sealed.open(client.id, key, &mut ReplayWindow::default()) {
+            Ok(Content::Notification(notification)) => check(said, client.id, &notification),
+            Ok(Content::Hint(hint)) => assert!(said.contains_key(&hint.id)),
+            Ok(Content::Test(test)) => assert_ne!(test.nonce, 0),
+            Err(_) => {}
+        }
+    }
+}
+
+fn check(said: &BTreeMap<NotificationId, Said>, client: ClientId, notification: &Notification<'_>) {
     let said = said.get(&notification.id).expect("it was said");
     assert!(
         said.target.is_none_or(|only| only == client),

@@ -79,6 +79,8 @@ impl World {
             interfaces: vec![interface; usize::from(fault & 15 == 5) + 1],
             udp_port: 7,
             persistent_connection: true,
+            local: None,
+            instance: None,
         };
         let mut body = serde_json::to_vec(&request).unwrap();
         if fault & 15 == 6 {

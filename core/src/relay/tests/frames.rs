@@ -64,7 +64,7 @@ fn p9_what_breaks_the_rules_ends_the_connection_with_a_counted_reason() {
 #[test]
 fn frames_of_later_versions_are_skipped() {
     let (mut rig, _, conn) = connected();
-    for kind in [0x00, 0x3f, 0x81, 0xbf, 0xc0, 0xff] {
+    for kind in [0x00, 0x3f, 0x82, 0xbf, 0xc0, 0xff] {
         rig.feed(conn, &raw(kind, b"later"));
     }
     rig.feed(conn, &frame(ToRelay::Pong(Pong { nonce: 1 })));

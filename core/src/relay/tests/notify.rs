@@ -238,6 +238,7 @@ fn a_client_that_returns_gets_exactly_what_it_has_not() {
     said(&mut rig, *conn);
     rig.closed(*conn, CloseReason::Reset);
     let more = notify(&mut rig, To::Client(peer.id), b"more");
+    peer.register_again(&mut rig);
     let conn = peer.connect_to(&mut rig, &alloc::format!("/v1/connect?after={}", ids[1]));
     let expected = [
         Said::Hello,
@@ -354,6 +355,7 @@ fn what_is_left_of_its_lifetime_is_that_of_the_moment() {
     let (peer, conn) = &mut peers[0];
     rig.closed(*conn, CloseReason::Reset);
     notify(&mut rig, To::Client(peer.id), b"x");
+    peer.register_again(&mut rig);
     // No timeout tells the time, only what comes next.
     rig.now = rig.now + Duration::from_secs(20);
     let conn = peer.connect_to(&mut rig, "/v1/connect?after=0000000300000000");

@@ -23,7 +23,7 @@ fn the_first_one_gives_an_identity_and_later_ones_keep_it() {
     let registered: Vec<_> = told
         .iter()
         .filter_map(|event| match event {
-            Event::Registered { client, new } => Some((*client, *new)),
+            Event::Registered { client, new, .. } => Some((*client, *new)),
             _ => None,
         })
         .collect();

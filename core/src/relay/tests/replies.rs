@@ -165,13 +165,12 @@ fn a_frame_that_is_refused_is_confirmed_unless_there_is_no_room() {
 }
 
 #[test]
-fn only_who_was_sent_what_went_to_all_may_reply() {
+fn only_who_was_there_when_it_was_said_may_reply_to_what_went_to_all() {
     let mut rig = relay();
     let mut early = register(&mut rig);
     let id = notify(&mut rig, To::All);
     let mut late = register(&mut rig);
-    assert_eq!(early.reply(&mut rig, id, b"x").status, 403, "not sent yet");
-    assert_eq!(early.inbox(&mut rig, None).status, 200);
+    // It may have come by a peer that has not confirmed it.
     assert_eq!(early.reply(&mut rig, id, b"x").status, 204);
     assert_eq!(late.inbox(&mut rig, None).status, 200);
     assert_eq!(late.reply(&mut rig, id, b"x").status, 403, "not a target");

@@ -55,6 +55,17 @@ pub struct Taken {
     pub notification: NotificationId,
 }
 
+/// Datagrams of [`Serve`](super::Serve) frames were sent: all of them up to a
+/// frame, in the order that the frames came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The number of the newest frame that is done, and with it all before.
+    pub sequence: u32,
+    /// How many targets of that frame were not sent to: they lie outside the
+    /// subnet, or no datagram may go to such an address.
+    pub refused: u16,
+}
+
 /// Asks whether the other end is alive; answered by a [`Pong`] at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ping {
@@ -201,6 +212,19 @@ impl Taken {
     }
 }
 
+impl Served {
+    pub(super) fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
+        Ok(Self {
+            sequence: body.u32()?,
+            refused: body.u16()?,
+        })
+    }
+
+    pub(super) fn head(&self) -> Head {
+        head(&[&self.sequence.to_be_bytes(), &self.refused.to_be_bytes()])
+    }
+}
+
 impl Ping {
     pub(super) fn read(body: &mut Reader<'_>) -> Result<Self, Truncated> {
         Ok(Self { nonce: body.u64()? })
@@ -236,7 +260,7 @@ impl Bye {
 
 /// The fields one behind another. The fields of each message are known to fit:
 /// a test encodes all of them.
-fn head(fields: &[&[u8]]) -> Head {
+pub(super) fn head(fields: &[&[u8]]) -> Head {
     let mut head = Head::new();
     for field in fields {
         let _ = head.try_extend_from_slice(field);

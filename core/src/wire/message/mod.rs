@@ -19,10 +19,12 @@
 //! [`frame::encode_part`] one that is larger than the buffer.
 
 mod body;
+mod serve;
 
 pub use body::{
-    Bye, ByeReason, HEAD_BYTES_MAX, Head, Hello, Notification, Ping, Pong, Reply, Taken,
+    Bye, ByeReason, HEAD_BYTES_MAX, Head, Hello, Notification, Ping, Pong, Reply, Served, Taken,
 };
+pub use serve::{SERVE_BODY_BYTES_MIN, SERVE_TARGET_BYTES, Serve, ServeTarget, ServeWriter};
 
 use super::BufferTooSmall;
 use super::cursor::{Reader, Truncated};
@@ -45,8 +47,12 @@ pub mod kind {
     pub const NOTIFICATION: u8 = 0x41;
     /// A [`Taken`](super::Taken).
     pub const TAKEN: u8 = 0x42;
+    /// A [`Serve`](super::Serve).
+    pub const SERVE: u8 = 0x43;
     /// A [`Reply`](super::Reply).
     pub const REPLY: u8 = 0x80;
+    /// A [`Served`](super::Served).
+    pub const SERVED: u8 = 0x81;
 }
 
 /// Why a frame's body is no message.
@@ -59,6 +65,9 @@ pub enum MessageError {
     /// A message that only the other end of a connection may send.
     #[error("the message is not for this end")]
     Direction,
+    /// A part that is longer than it may ever be.
+    #[error("a part of the message is too long")]
+    TooLong,
 }
 
 impl MessageError {
@@ -67,6 +76,7 @@ impl MessageError {
         match self {
             Self::Truncated => "message_truncated",
             Self::Direction => "message_direction",
+            Self::TooLong => "message_too_long",
         }
     }
 }
@@ -87,6 +97,8 @@ pub enum ToClient<'a> {
     Notification(Notification<'a>),
     /// A reply arrived.
     Taken(Taken),
+    /// Datagrams to pass on.
+    Serve(Serve<'a>),
     /// A question for life.
     Ping(Ping),
     /// The answer to one.
@@ -101,6 +113,8 @@ pub enum ToClient<'a> {
 pub enum ToRelay<'a> {
     /// A reply to a notification.
     Reply(Reply<'a>),
+    /// Datagrams were passed on.
+    Served(Served),
     /// A question for life.
     Ping(Ping),
     /// The answer to one.
@@ -121,6 +135,7 @@ impl<'a> ToClient<'a> {
             kind::HELLO => Self::Hello(Hello::read(&mut body)?),
             kind::NOTIFICATION => Self::Notification(Notification::read(body)?),
             kind::TAKEN => Self::Taken(Taken::read(&mut body)?),
+            kind::SERVE => Self::Serve(Serve::read(body)?),
             kind::PING => Self::Ping(Ping::read(&mut body)?),
             kind::PONG => Self::Pong(Pong::read(&mut body)?),
             kind::BYE => Self::Bye(Bye::read(&mut body)?),
@@ -135,6 +150,7 @@ impl<'a> ToClient<'a> {
             Self::Hello(_) => kind::HELLO,
             Self::Notification(_) => kind::NOTIFICATION,
             Self::Taken(_) => kind::TAKEN,
+            Self::Serve(_) => kind::SERVE,
             Self::Ping(_) => kind::PING,
             Self::Pong(_) => kind::PONG,
             Self::Bye(_) => kind::BYE,
@@ -147,16 +163,19 @@ impl<'a> ToClient<'a> {
             Self::Hello(message) => message.head(),
             Self::Notification(message) => message.head(),
             Self::Taken(message) => message.head(),
+            Self::Serve(message) => message.head(),
             Self::Ping(message) => message.head(),
             Self::Pong(message) => message.head(),
             Self::Bye(message) => message.head(),
         }
     }
 
-    /// The second part of the frame's body: what the application said.
+    /// The second part of the frame's body: what the application said, or
+    /// the targets and what they share.
     pub const fn payload(&self) -> &'a [u8] {
         match self {
             Self::Notification(message) => message.payload,
+            Self::Serve(message) => message.payload,
             _ => &[],
         }
     }
@@ -193,6 +212,7 @@ impl<'a> ToRelay<'a> {
         let mut body = Reader::new(body);
         Ok(Some(match kind {
             kind::REPLY => Self::Reply(Reply::read(body)?),
+            kind::SERVED => Self::Served(Served::read(&mut body)?),
             kind::PING => Self::Ping(Ping::read(&mut body)?),
             kind::PONG => Self::Pong(Pong::read(&mut body)?),
             kind::BYE => Self::Bye(Bye::read(&mut body)?),
@@ -205,6 +225,7 @@ impl<'a> ToRelay<'a> {
     pub const fn kind(&self) -> u8 {
         match self {
             Self::Reply(_) => kind::REPLY,
+            Self::Served(_) => kind::SERVED,
             Self::Ping(_) => kind::PING,
             Self::Pong(_) => kind::PONG,
             Self::Bye(_) => kind::BYE,
@@ -215,6 +236,7 @@ impl<'a> ToRelay<'a> {
     pub fn head(&self) -> Head {
         match self {
             Self::Reply(message) => message.head(),
+            Self::Served(message) => message.head(),
             Self::Ping(message) => message.head(),
             Self::Pong(message) => message.head(),
             Self::Bye(message) => message.head(),

@@ -75,4 +75,18 @@ impl ClientSecret {
             ],
         ))
     }
+
+    /// The proof that the relay separates a client that is a copy of another:
+    /// by the secret that both had, it is `to` from now on.
+    pub fn separation(&self, from: ClientId, to: ClientId, registration: u64) -> [u8; 32] {
+        hmac(
+            &self.0,
+            &[
+                b"tautline 1 separation",
+                &from.0,
+                &to.0,
+                &registration.to_be_bytes(),
+            ],
+        )
+    }
 }

@@ -208,6 +208,9 @@ mod tests {
         assert_eq!(key, SessionKey(expected));
         let expected = hex("8f7be7eed20a21ec8e5746a62ee84737b9fdcdf8babfac9ea8a8a463c65b951d");
         assert_eq!(request().prove(&key, CLIENT, 5).mac, expected);
+        let expected = hex("c82682ae0da407f4cc6f7e86a795a29703a23cef145996285627da6fb23d8e8e");
+        let separation = secret.separation(CLIENT, ClientId([7; 16]), 3);
+        assert_eq!(separation, expected);
         let expected = hex("d183d4145bfec63fcb99ee50418385eb94bd30d64fb9887fccea7c29098f4cfa");
         assert_eq!(
             request().prove_registration(&secret, CLIENT, 4).mac,

@@ -40,10 +40,17 @@ fn log(relay: &Relay, event: &Event) {
         } => {
             tracing::debug!(status, aborted, "request over");
         }
-        Event::Registered { client, new } => {
+        Event::Registered {
+            client,
+            new,
+            cloned,
+        } => {
+            if cloned {
+                tracing::warn!(%client, "two machines had one identity; this one has its own now");
+            }
             let record = relay.client(client);
-            let hostname = record.map_or("", |record| &record.hostname);
-            let address = record.map(|record| tracing::field::display(record.observed));
+            let hostname = record.map_or("", |record| record.hostname());
+            let address = record.map(|record| tracing::field::display(record.observed()));
             tracing::info!(%client, hostname, address, new, "client registered");
         }
         Event::RegistrationRefused { why, .. } => {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use serde::Deserialize;
-use tautline_mio::driver::Network;
+use tautline_core::Network;
 use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
 

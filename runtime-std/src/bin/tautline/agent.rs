@@ -1,130 +1,48 @@
 //! `tautline agent`: a client that keeps a line to its relay.
 
 mod answers;
+mod events;
+mod flags;
+mod handler;
+mod interfaces;
+mod port;
+pub(crate) mod select;
 mod settings;
+mod watch;
 
-use std::net::UdpSocket;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 
-use clap::Args;
-use tautline_core::Instant;
-use tautline_core::client::{Client, Event, Failure as EventFailure, Limits};
-use tautline_core::notify::Handle;
+use tautline_core::Tally;
+use tautline_core::client::{Client, Limits, Settings as ClientSettings, Stats};
 use tautline_std::clock::Clock;
 use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
 use tautline_std::files::{Files, FilesLimits};
-use tautline_std::settings::Sources;
+use tautline_std::origin::Origin;
 use tautline_std::tls::{ClientConfig, Roots};
 use tautline_std::{data_dir, logs, private};
 
 use crate::Failure;
-use answers::Machine;
-use settings::AgentSettings;
+pub(crate) use flags::Flags;
 
-/// Read without being named, if it is there.
-const DEFAULT_FILE: &str = "/etc/tautline/agent.toml";
+use answers::Machine;
+use events::Events;
+use handler::Handler;
+use port::Datagrams;
+use settings::AgentSettings;
+use watch::{Addresses, Watch};
+
 /// The agent's own folder in the data directory: a relay on the same machine
 /// has the rest of it.
 const FOLDER: &str = "agent";
 /// What the core calls the file of the identity.
 const IDENTITY_FILE: &str = "client.json";
 
-/// Every setting can also be an environment variable, `TAUTLINE_<SECTION>_<KEY>`,
-/// such as TAUTLINE_RELAY_ADDRESS. Flags win over the environment, the
-/// environment over the file.
-#[derive(Debug, Args)]
-pub(crate) struct Flags {
-    /// The relay: HOST, HOST:PORT or a URL
-    #[arg(long, value_name = "HOST[:PORT]")]
-    relay: Option<String>,
-    /// Speak TLS with the relay
-    #[arg(long)]
-    tls: bool,
-    /// Trust these certificates (PEM) instead of the system's
-    #[arg(long, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// Let the agent's secret travel unencrypted to a relay on another machine
-    #[arg(long)]
-    secrets_over_plaintext: bool,
-    /// Where the agent keeps its identity, in a folder of its own
-    #[arg(long, value_name = "DIRECTORY")]
-    data_dir: Option<PathBuf>,
-    /// The configuration file [default: /etc/tautline/agent.toml, if it exists]
-    #[arg(long, value_name = "FILE", env = "TAUTLINE_CONFIG")]
-    config: Option<PathBuf>,
-    /// Check the configuration, say what is wrong with it, and end: 0 or 78
-    #[arg(long)]
-    check_config: bool,
-    /// error, warn, info, debug or trace
-    #[arg(long, visible_alias = "log", value_name = "LEVEL")]
-    log_level: Option<String>,
-    /// text or json
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
-}
-
-impl Flags {
-    fn sources(&self) -> Sources {
-        let mut sources = Sources::default();
-        match &self.config {
-            Some(path) => {
-                sources.file(path);
-            }
-            None if Path::new(DEFAULT_FILE).exists() => {
-                sources.file(DEFAULT_FILE);
-            }
-            None => {}
-        }
-        sources.environment(std::env::vars_os());
-        let texts = [
-            ("--relay", "relay.address", &self.relay),
-            ("--log-level", "log.level", &self.log_level),
-            ("--log-format", "log.format", &self.log_format),
-        ];
-        for (flag, key, value) in texts {
-            if let Some(value) = value {
-                sources.flag(flag, key, value);
-            }
-        }
-        let paths = [
-            ("--ca", "relay.ca_file", &self.ca),
-            ("--data-dir", "data_dir", &self.data_dir),
-        ];
-        for (flag, key, value) in paths {
-            if let Some(value) = value {
-                sources.flag(flag, key, value);
-            }
-        }
-        let switches = [
-            ("--tls", "relay.tls", self.tls),
-            (
-                "--secrets-over-plaintext",
-                "relay.secrets_over_plaintext",
-                self.secrets_over_plaintext,
-            ),
-        ];
-        for (flag, key, is_on) in switches {
-            if is_on {
-                sources.flag(flag, key, "true");
-            }
-        }
-        sources
-    }
-}
-
 /// Runs the agent until it was told to stop and has said goodbye.
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let settings: AgentSettings = flags.sources().load().map_err(Failure::configuration)?;
-    let origin = settings.origin().map_err(Failure::configuration)?;
-    let tls = if origin.tls {
-        let roots = Roots {
-            file: settings.relay.ca_file.clone(),
-        };
-        Some(ClientConfig::load(&roots).map_err(Failure::configuration)?)
-    } else {
-        None
-    };
+    let relays = settings.relay.origins().map_err(Failure::configuration)?;
+    let tls = load_tls(&settings, &relays)?;
     if flags.check_config {
         return crate::text::print("ok\n");
     }
@@ -134,129 +52,130 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         .parse()
         .map_err(Failure::configuration)?;
     let _logs = logs::start(format, &settings.log.level).map_err(Failure::configuration)?;
+    drive(&settings, &relays, tls)
+}
 
-    let files = open_files(&settings)?;
-    let surroundings = Surroundings {
-        machine: Machine::here(settings.client.hostname.as_deref()),
-        identity_file: files.dir().join(IDENTITY_FILE),
+/// Sets the client up and runs it.
+fn drive(
+    settings: &AgentSettings,
+    relays: &[Origin],
+    tls: Option<ClientConfig>,
+) -> Result<(), Failure> {
+    let files = open_files(settings)?;
+    let dir = files.dir().to_path_buf();
+    let machine = Machine::here(settings.client.hostname.as_deref());
+    let mut of_client = settings.of_client(relays, &machine.hostname);
+    // Taken before the relay is told of it.
+    let datagrams = Datagrams::open(settings.client.udp_port.beside(relays))?;
+    of_client.udp_port = datagrams.port;
+    let addresses = state_addresses(settings, &mut of_client);
+    let limits = DriverLimits {
+        connect_timeout: settings.timers.connect_timeout(),
+        ..DriverLimits::default()
     };
-    let hostname = &surroundings.machine.hostname;
-    let client = Client::new(
-        settings.of_client(&origin, hostname),
-        Limits::default(),
-        seed()?,
-    );
     let equipment = Equipment {
         clock: Clock::start(),
         files,
         tls,
-        datagrams: open_datagrams(settings.client.udp_port)?,
-        limits: DriverLimits::default(),
+        datagrams: datagrams.sockets,
+        limits,
     };
-    let mut driver = Driver::new(client, equipment)
-        .map_err(|error| Failure::new(format_args!("a thread cannot be started: {error}")))?;
-    stop_on_signals(driver.commander())?;
-    tracing::info!(relay = %origin, hostname, "the agent starts");
+    let client = Client::new(of_client, Limits::default(), seed()?);
+    let mut driver = Driver::new(client, equipment).map_err(of_thread)?;
+    let commander = driver.commander();
+    stop_on_signals(commander.clone())?;
+    let handler = Handler::start(&settings.handler, &commander).map_err(of_thread)?;
+    let watch = Watch {
+        commander,
+        addresses,
+        select_file: select::request_file(&dir),
+    };
+    watch.start().map_err(of_thread)?;
+    let (hostname, udp_port) = (machine.hostname.as_str(), datagrams.port);
+    tracing::info!(relay = %listed(relays), hostname, udp_port, "the agent starts");
 
+    let events = Events {
+        machine,
+        relays,
+        identity_file: dir.join(IDENTITY_FILE),
+        handler,
+    };
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
-        handle_event(client, now, event, &surroundings).map_break(|result| outcome = result)
+        let flow = events.handle(client, now, event);
+        flow.map_break(|result| outcome = result)
     });
+    tell_datagrams(driver.endpoint().stats());
+    // Frees those who have a reply to tell, so that the handler can end.
+    drop(driver);
+    drop(events);
     tracing::info!("the agent has ended");
     outcome
 }
 
-/// What the agent's answers and advice are about.
-struct Surroundings {
-    machine: Machine,
-    identity_file: PathBuf,
-}
-
-fn handle_event(
-    client: &mut Client,
-    now: Instant,
-    event: Event,
-    surroundings: &Surroundings,
-) -> ControlFlow<Result<(), Failure>> {
-    match event {
-        Event::Registered {
-            client, granted, ..
-        } => tracing::info!(%client, granted, "registered"),
-        Event::Failed { what, why } => {
-            tracing::warn!(what, %why, "failed; it is tried again");
-            if is_stranger(what, why) {
-                tracing::error!(
-                    "the relay does not accept this agent's identity: it belongs to another \
-                     relay, or the relay has lost its key; stop the agent and remove {} to have \
-                     it registered as a new client",
-                    surroundings.identity_file.display()
-                );
-            }
-        }
-        Event::Connected => tracing::info!("the line is open"),
-        Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
-        Event::Notification { notification, id } => {
-            tracing::info!(%id, "notification");
-            reply(client, now, notification, &surroundings.machine);
-        }
-        Event::NotificationExpired { .. } => tracing::warn!("a notification has expired"),
-        Event::StorageFailed { why } => {
-            tracing::error!(%why, "the agent's identity cannot be stored");
-        }
-        Event::IdentityUnavailable { why } => {
-            return ControlFlow::Break(Err(Failure::new(format_args!(
-                "{}: the agent's identity cannot be read: {why}; see that this user can read the \
-                 file, or remove it to have the agent registered as a new client",
-                surroundings.identity_file.display()
-            ))));
-        }
-        Event::IdentityUnreadable => {
-            return ControlFlow::Break(Err(Failure::new(format_args!(
-                "{}: the agent's identity is damaged; it was left alone. Restore it, or remove it \
-                 to have the agent registered as a new client",
-                surroundings.identity_file.display()
-            ))));
-        }
-        Event::Stopped => return ControlFlow::Break(Ok(())),
-        other => tracing::debug!(?other, "event"),
+fn load_tls(settings: &AgentSettings, relays: &[Origin]) -> Result<Option<ClientConfig>, Failure> {
+    if !relays.iter().any(|relay| relay.tls) {
+        return Ok(None);
     }
-    ControlFlow::Continue(())
-}
-
-/// Whether the relay refused the proof of who this is.
-fn is_stranger(what: &str, why: EventFailure) -> bool {
-    what == "registration" && why == EventFailure::Status(401)
-}
-
-fn reply(client: &mut Client, now: Instant, notification: Handle, machine: &Machine) {
-    let Some((id, payload)) = client.notification(notification) else {
-        return;
+    let roots = Roots {
+        file: settings.relay.ca_file.clone(),
     };
-    let answer = machine.answer(payload);
-    if let Err(why) = client.reply(now, notification, answer.as_bytes()) {
-        tracing::warn!(%id, %why, "no reply");
+    let config = ClientConfig::load(&roots);
+    config.map(Some).map_err(Failure::configuration)
+}
+
+/// States the machine's addresses, unless others are written; what is to be
+/// watched of them.
+fn state_addresses(settings: &AgentSettings, of_client: &mut ClientSettings) -> Option<Addresses> {
+    if settings.client.interfaces.is_some() {
+        return None;
     }
+    let mut addresses = Addresses::new(settings.client.addresses_interval_s);
+    let found = addresses.news(interfaces::of_machine());
+    of_client.interfaces = found.unwrap_or_default();
+    Some(addresses)
+}
+
+/// What became of the datagrams, if there were any.
+fn tell_datagrams(stats: &Stats) {
+    let (dropped, refused) = (&stats.datagrams_dropped, &stats.serves_refused);
+    let (taken, served) = (stats.datagrams, stats.served);
+    if taken + served + dropped.total() + refused.total() > 0 {
+        let (dropped, refused) = (by_reason(dropped), by_reason(refused));
+        tracing::info!(taken, dropped, served, refused, "datagrams since the start");
+    }
+}
+
+fn by_reason(tally: &Tally) -> String {
+    let counts: Vec<_> = tally
+        .iter()
+        .map(|(why, count)| format!("{why} {count}"))
+        .collect();
+    counts.join(", ")
+}
+
+fn listed(relays: &[Origin]) -> String {
+    let relays: Vec<_> = relays.iter().map(Origin::to_string).collect();
+    relays.join(" ")
 }
 
 fn open_files(settings: &AgentSettings) -> Result<Files, Failure> {
-    let dir = settings.data_dir.clone().or_else(data_dir::default);
-    let dir = dir.ok_or_else(|| {
-        Failure::configuration("no data directory; name one by --data-dir or data_dir")
-    })?;
+    let dir = data_dir(settings.data_dir.clone())?;
     // Who can write to it can also exchange the folder in it.
     private::create_dir(&dir)
         .and_then(|()| Files::open(&dir.join(FOLDER), FilesLimits::default()))
         .map_err(|error| Failure::new(format_args!("the data directory: {error}")))
 }
 
-fn open_datagrams(port: u16) -> Result<Option<UdpSocket>, Failure> {
-    if port == 0 {
-        return Ok(None);
-    }
-    let socket = UdpSocket::bind(("0.0.0.0", port));
-    socket
-        .map(Some)
-        .map_err(|error| Failure::new(format_args!("UDP port {port}: {error}")))
+/// The data directory, by its name or where it usually is.
+fn data_dir(named: Option<PathBuf>) -> Result<PathBuf, Failure> {
+    named.or_else(data_dir::default).ok_or_else(|| {
+        Failure::configuration("no data directory; name one by --data-dir or data_dir")
+    })
+}
+
+fn of_thread(error: io::Error) -> Failure {
+    Failure::new(format_args!("a thread cannot be started: {error}"))
 }
 
 fn seed() -> Result<[u8; 32], Failure> {

@@ -22,6 +22,8 @@ struct Flags {
 enum Command {
     /// Keep a line to a relay and answer its notifications, until SIGTERM
     Agent(agent::Flags),
+    /// Have the agent on this machine select its relay anew, the best that works
+    Select(agent::select::Flags),
     /// Notify a client, or all, and print the replies
     Notify(operator::notify::Flags),
     /// List the clients that a relay knows
@@ -33,6 +35,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Flags::parse().command {
         Command::Agent(flags) => agent::run(&flags),
+        Command::Select(flags) => agent::select::run(&flags),
         Command::Notify(flags) => operator::notify::run(&flags),
         Command::Clients(flags) => operator::clients::run(&flags),
         Command::Status(flags) => operator::status::run(&flags),

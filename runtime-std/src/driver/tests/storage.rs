@@ -52,7 +52,7 @@ fn slow_storage_stops_the_output() {
         messages_waiting_max: 1,
         ..DriverLimits::default()
     };
-    let mut bench = Bench::with(None, None, limits);
+    let mut bench = Bench::with(None, Vec::new(), limits);
     bench.want(Want::Create(file(1), "log"));
     for _ in 0..1_000 {
         bench.want(Want::Append(file(1), vec![7; 10_000]));

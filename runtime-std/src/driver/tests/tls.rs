@@ -106,7 +106,7 @@ fn a_body_goes_to_a_file_and_back_under_tls() {
         assert!(echoed[6..200_006] == sent[50_000..250_000]);
         assert_eq!(&echoed[200_006..], b":end");
     });
-    let mut bench = Bench::with(certificate.client(), None, DriverLimits::default());
+    let mut bench = Bench::with(certificate.client(), Vec::new(), DriverLimits::default());
     bench.want(peer.connect(true));
     storage::move_body(&mut bench);
     peer.join();
@@ -128,7 +128,7 @@ fn a_stranger_is_no_connection() {
             let _ = session.drain_ciphertext(&mut stream);
         }
     });
-    let mut bench = Bench::with(other.client(), None, DriverLimits::default());
+    let mut bench = Bench::with(other.client(), Vec::new(), DriverLimits::default());
     bench.want(peer.connect(true));
     bench.run(|_, _| ControlFlow::Break(()));
     assert_eq!(bench.facts, [Fact::ConnectFailed(ConnectError::Tls)]);
@@ -146,7 +146,7 @@ fn an_end_without_notice_is_a_loss() {
         let mut rest = Vec::new();
         let _ = secure.stream.read_to_end(&mut rest);
     });
-    let mut bench = Bench::with(certificate.client(), None, DriverLimits::default());
+    let mut bench = Bench::with(certificate.client(), Vec::new(), DriverLimits::default());
     bench.want(peer.connect(true));
     bench.run(|_, fact| break_if(matches!(fact, Fact::Closed(_))));
     assert_eq!(bench.facts.last(), Some(&Fact::Closed(CloseReason::Reset)));
@@ -162,7 +162,7 @@ fn a_handshake_that_stalls_is_given_up() {
         let mut all = Vec::new();
         let _ = stream.read_to_end(&mut all);
     });
-    let mut bench = Bench::with(certificate.client(), None, DriverLimits::default());
+    let mut bench = Bench::with(certificate.client(), Vec::new(), DriverLimits::default());
     bench.driver.limits.connect_timeout = Duration::from_millis(1);
     bench.want(peer.connect(true));
     bench.run(|_, _| ControlFlow::Break(()));

@@ -40,9 +40,9 @@ pub(super) fn list(now: Instant, relay: &Relay, query: Option<&str>) -> Answer {
         place = at + 1;
         clients.push(Row {
             client: record.id.to_string(),
-            hostname: &record.hostname,
-            address: record.observed.to_string(),
-            connected: record.connection.is_some(),
+            hostname: record.hostname(),
+            address: record.observed().to_string(),
+            connected: record.is_connected(),
             registered_s_ago: now.saturating_since(record.registered_at).as_secs(),
         });
     }

@@ -107,7 +107,7 @@ pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Optio
         let hostname = relay.client(reply.client);
         replies.push(ShownReply {
             client: reply.client.to_string(),
-            hostname: hostname.map(|client| client.hostname.to_string()),
+            hostname: hostname.map(|client| client.hostname().to_string()),
             payload: Payload::of(reply.payload),
         });
     }
@@ -188,7 +188,10 @@ fn refused(error: &NotifyError) -> Answer {
         NotifyError::PayloadTooLong { .. } => (413, "too-long"),
         NotifyError::Lifetime { .. } => (400, "lifetime"),
         NotifyError::ReplyWindow => (400, "reply-window"),
-        NotifyError::Full | NotifyError::BytesFull | NotifyError::ClientFull => (503, "full"),
+        NotifyError::Full
+        | NotifyError::BytesFull
+        | NotifyError::ClientFull
+        | NotifyError::GroupFull => (503, "full"),
         _ => (400, "refused"),
     };
     Answer::problem(status, name, &format!("Not notified: {error}."))

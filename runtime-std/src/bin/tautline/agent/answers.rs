@@ -4,9 +4,14 @@ use std::env;
 use std::fs;
 use std::time::{Duration, Instant};
 
+use super::interfaces::{self, Shown};
 use crate::text::span;
 
 const HOSTNAME_BYTES_MAX: usize = 255;
+
+/// The answer to what nobody answers.
+pub(super) const NO_HANDLER: &str = "there is no handler for this notification; the agent itself \
+                                     answers ping, version, uptime, hostname and host";
 
 /// The machine, as far as the agent tells of it.
 #[derive(Debug)]
@@ -28,9 +33,9 @@ impl Machine {
         }
     }
 
-    /// The answer to a notification's payload.
-    pub(super) fn answer(&self, payload: &[u8]) -> String {
-        match payload.trim_ascii() {
+    /// The answer to a notification's payload, if the agent itself has one.
+    pub(super) fn answer(&self, payload: &[u8]) -> Option<String> {
+        Some(match payload.trim_ascii() {
             b"ping" => "pong".to_owned(),
             b"version" => format!("tautline {}", env!("CARGO_PKG_VERSION")),
             b"hostname" => self.hostname.clone(),
@@ -43,10 +48,23 @@ impl Machine {
                     None => format!("agent up {agent}"),
                 }
             }
-            _ => "there is no handler for this notification; the agent itself answers ping, \
-                  version, uptime and hostname"
-                .to_owned(),
+            b"host" => self.facts(),
+            _ => return None,
+        })
+    }
+
+    /// One fact in a line.
+    fn facts(&self) -> String {
+        let mut facts = format!(
+            "hostname: {}\nos: {}\narch: {}",
+            self.hostname,
+            env::consts::OS,
+            env::consts::ARCH
+        );
+        for interface in interfaces::of_machine().unwrap_or_default() {
+            facts.push_str(&format!("\ninterface: {}", Shown(interface)));
         }
+        facts
     }
 }
 
@@ -80,14 +98,25 @@ mod tests {
     #[test]
     fn the_agent_answers_what_it_knows() {
         let machine = Machine::here(Some("web-1"));
-        assert_eq!(machine.answer(b"ping"), "pong");
-        assert_eq!(machine.answer(b" ping\n"), "pong");
-        assert_eq!(machine.answer(b"hostname"), "web-1");
-        assert!(machine.answer(b"version").starts_with("tautline 0."));
-        assert!(machine.answer(b"uptime").ends_with("agent up 0 s"));
+        let answer = |payload| machine.answer(payload).unwrap();
+        assert_eq!(answer(b"ping"), "pong");
+        assert_eq!(answer(b" ping\n"), "pong");
+        assert_eq!(answer(b"hostname"), "web-1");
+        assert!(answer(b"version").starts_with("tautline 0."));
+        assert!(answer(b"uptime").ends_with("agent up 0 s"));
         for payload in [&b""[..], b"PING", b"reboot", b"\xff"] {
-            assert!(machine.answer(payload).starts_with("there is no handler"));
+            assert_eq!(machine.answer(payload), None);
         }
+    }
+
+    #[test]
+    fn the_facts_of_the_host_have_a_line_each() {
+        let facts = Machine::here(Some("web-1")).answer(b"host").unwrap();
+        let lines: Vec<&str> = facts.lines().collect();
+        assert_eq!(lines[0], "hostname: web-1");
+        assert_eq!(lines[1], format!("os: {}", env::consts::OS));
+        assert_eq!(lines[2], format!("arch: {}", env::consts::ARCH));
+        assert!(lines[3..].contains(&"interface: 127.0.0.1/8"), "{facts}");
     }
 
     #[test]

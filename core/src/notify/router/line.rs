@@ -1,0 +1,159 @@
+//! What a router keeps of a line, a subnet and a client.
+
+use super::legs::Queue;
+use crate::Key;
+use crate::collections::TimerKey;
+
+/// The place of no line.
+pub(super) const NO_LINE: u32 = u32::MAX;
+
+/// What a line can do at the moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineState {
+    /// It is gone.
+    Closed,
+    /// It takes legs.
+    Ready,
+    /// It has as many as it takes.
+    Full,
+    /// It did not confirm in time, and is not chosen for a while.
+    Sulking,
+}
+
+/// What happens to a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineEvent {
+    /// It opened.
+    Opened,
+    /// It took its last leg.
+    Filled,
+    /// A leg of it ended.
+    Freed,
+    /// It did not confirm a frame in time.
+    TimedOut,
+    /// Its sulk is over.
+    Forgiven,
+    /// It closed.
+    Closed,
+}
+
+impl LineState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Closed, Self::Ready, Self::Full, Self::Sulking];
+
+    /// The state after an event, `None` if the event changes nothing.
+    pub const fn after(self, event: LineEvent) -> Option<Self> {
+        Some(match (self, event) {
+            (Self::Closed, LineEvent::Opened)
+            | (Self::Full, LineEvent::Freed)
+            | (Self::Sulking, LineEvent::Forgiven) => Self::Ready,
+            (Self::Ready, LineEvent::Filled) => Self::Full,
+            (Self::Ready | Self::Full, LineEvent::TimedOut) => Self::Sulking,
+            (Self::Ready | Self::Full | Self::Sulking, LineEvent::Closed) => Self::Closed,
+            _ => return None,
+        })
+    }
+}
+
+impl LineEvent {
+    /// Every event.
+    pub const ALL: [Self; 6] = [
+        Self::Opened,
+        Self::Filled,
+        Self::Freed,
+        Self::TimedOut,
+        Self::Forgiven,
+        Self::Closed,
+    ];
+}
+
+/// A line, by the place of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Line {
+    pub(super) generation: u32,
+    pub(super) state: LineState,
+    pub(super) subnet: Key,
+    /// How many legs it takes.
+    pub(super) room: u32,
+    /// The number of the last frame that was begun.
+    pub(super) begun: u32,
+    pub(super) queue: Queue,
+    pub(super) outstanding: Queue,
+    /// The neighbours in the ring of the subnet's lines that are ready.
+    pub(super) next: u32,
+    pub(super) previous: u32,
+    pub(super) timer: Option<TimerKey>,
+}
+
+impl Line {
+    pub(super) const NONE: Self = Self {
+        generation: u32::MAX,
+        state: LineState::Closed,
+        subnet: Key::new(0, 0),
+        room: 0,
+        begun: 0,
+        queue: Queue::EMPTY,
+        outstanding: Queue::EMPTY,
+        next: NO_LINE,
+        previous: NO_LINE,
+        timer: None,
+    };
+
+    pub(super) const fn opened(generation: u32, subnet: Key, room: u32) -> Self {
+        Self {
+            generation,
+            state: LineState::Ready,
+            subnet,
+            room,
+            ..Self::NONE
+        }
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        !matches!(self.state, LineState::Closed)
+    }
+
+    pub(super) const fn load(&self) -> u32 {
+        self.queue.len() + self.outstanding.len()
+    }
+}
+
+/// The lines of a subnet, by the place of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Subnet {
+    pub(super) generation: u32,
+    /// The first of the ring of those that are ready.
+    pub(super) ready: u32,
+    /// How many are open, and how many of them are full.
+    pub(super) lines: u32,
+    pub(super) full: u32,
+    /// Whether somebody waits for room.
+    pub(super) waits: bool,
+}
+
+impl Subnet {
+    pub(super) const fn new(generation: u32) -> Self {
+        Self {
+            generation,
+            ready: NO_LINE,
+            lines: 0,
+            full: 0,
+            waits: false,
+        }
+    }
+}
+
+/// The line by which a client's last notification went, until it answered, by
+/// the place of its key.
+#[derive(Clone, Copy)]
+pub(super) struct Last {
+    pub(super) generation: u32,
+    pub(super) line: Option<Key>,
+}
+
+impl Last {
+    pub(super) const NONE: Self = Self {
+        generation: u32::MAX,
+        line: None,
+    };
+}

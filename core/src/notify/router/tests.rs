@@ -1,0 +1,308 @@
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::*;
+
+const SUBNET: Key = Key::new(3, 2);
+const NOTE: Key = Key::new(0, 0);
+const LIMITS: RouterLimits = RouterLimits {
+    legs_max: 8,
+    legs_per_line_max: 4,
+    served_timeout: Duration::from_secs(10),
+    sulk: Duration::from_secs(60),
+};
+
+fn line(place: u32) -> Key {
+    Key::new(place, 7)
+}
+
+fn client(place: u32) -> Key {
+    Key::new(place, 1)
+}
+
+/// A router with so many lines in one subnet, each for so many legs.
+fn router(lines: u32, room: u32) -> Router {
+    let mut router = Router::new(LIMITS, 16, 64, Random::from_seed([5; 32]));
+    for place in 0..lines {
+        router.handle_line_opened(line(place), SUBNET, room);
+    }
+    router
+}
+
+fn route(router: &mut Router, to: Key) -> Way {
+    router.route(Instant::ORIGIN, to, SUBNET, true, false)
+}
+
+fn assign(router: &mut Router, to: Key) -> Key {
+    let Way::Peer(line) = route(router, to) else {
+        panic!("no peer for {to:?}");
+    };
+    assert_eq!(router.assign(line, to, NOTE), Ok(()));
+    line
+}
+
+fn told(router: &mut Router) -> Vec<RouterEffect> {
+    core::iter::from_fn(|| router.poll()).collect()
+}
+
+fn wait(router: &mut Router, span: Duration) -> Vec<RouterEffect> {
+    router.handle_timeout(router.now + span);
+    told(router)
+}
+
+const fn served(client: Key) -> RouterEffect {
+    RouterEffect::Served {
+        client,
+        notification: NOTE,
+    }
+}
+
+const fn reroute(client: Key) -> RouterEffect {
+    RouterEffect::Reroute {
+        client,
+        notification: NOTE,
+    }
+}
+
+const ROOM: RouterEffect = RouterEffect::Room { subnet: SUBNET };
+
+#[test]
+fn p3_exactly_one_peer_when_two_serve_the_subnet() {
+    let mut router = router(2, 4);
+    let chosen = assign(&mut router, client(1));
+    for other in [line(0), line(1)] {
+        let again = router.assign(other, client(1), NOTE);
+        assert_eq!(again, Err(RouteRefusal::OnItsWay));
+    }
+    let legs = |router: &Router, line| router.next_batch(line).count();
+    assert_eq!(legs(&router, line(0)) + legs(&router, line(1)), 1);
+    let sequence = router.begin_batch(Instant::ORIGIN, chosen, 1).unwrap();
+    let again = router.assign(chosen, client(1), NOTE);
+    assert_eq!(again, Err(RouteRefusal::OnItsWay), "until it is confirmed");
+    assert!(router.handle_served(chosen, sequence));
+    assert_eq!(told(&mut router), [served(client(1))]);
+    assert!(wait(&mut router, Duration::from_secs(3_600)).is_empty());
+}
+
+#[test]
+fn the_peers_share_the_work() {
+    let mut router = router(3, 4);
+    let mut lines: Vec<_> = (0..6)
+        .map(|at| assign(&mut router, client(at)).index())
+        .collect();
+    lines.sort_unstable();
+    assert_eq!(lines, [0, 0, 1, 1, 2, 2]);
+}
+
+#[test]
+fn p4_a_peer_that_vanishes_is_replaced() {
+    let mut router = router(2, 4);
+    let first = assign(&mut router, client(1));
+    router.begin_batch(Instant::ORIGIN, first, 1).unwrap();
+    let second = router.route(Instant::ORIGIN, client(2), SUBNET, true, false);
+    assert_eq!(router.assign(first, client(2), NOTE), Ok(()), "{second:?}");
+    router.handle_line_closed(first);
+    assert_eq!(told(&mut router), [reroute(client(1)), reroute(client(2))]);
+    let other = assign(&mut router, client(1));
+    assert_ne!(other, first);
+    assert_eq!(router.line_state(first), LineState::Closed);
+    let late = router.assign(first, client(3), NOTE);
+    assert_eq!(late, Err(RouteRefusal::UnknownLine));
+}
+
+#[test]
+fn p4_a_peer_that_stays_silent_is_replaced_and_rests() {
+    let mut router = router(2, 4);
+    let silent = assign(&mut router, client(1));
+    let sequence = router.begin_batch(Instant::ORIGIN, silent, 1).unwrap();
+    assert_eq!(router.assign(silent, client(2), NOTE), Ok(()), "queued");
+    let just_before = LIMITS.served_timeout - Duration::from_millis(1);
+    assert_eq!(wait(&mut router, just_before), []);
+    let lost = wait(&mut router, Duration::from_millis(1));
+    assert_eq!(lost, [reroute(client(1)), reroute(client(2))]);
+    assert_eq!(router.line_state(silent), LineState::Sulking);
+    for at in 1..5 {
+        assert_ne!(assign(&mut router, client(at)), silent);
+    }
+    assert!(
+        router.handle_served(silent, sequence),
+        "too late, not wrong"
+    );
+    assert_eq!(told(&mut router), []);
+    let forgiven = wait(&mut router, LIMITS.sulk);
+    assert_eq!(forgiven, [], "nobody waited");
+    assert_eq!(assign(&mut router, client(9)), silent);
+}
+
+#[test]
+fn each_batch_has_its_own_time() {
+    let mut router = router(1, 4);
+    let half = LIMITS.served_timeout / 2;
+    for at in 0..2 {
+        assert_eq!(assign(&mut router, client(at)), line(0));
+        assert_eq!(router.begin_batch(router.now, line(0), 1), Some(at + 1));
+        assert_eq!(wait(&mut router, half - Duration::from_millis(1)), []);
+    }
+    assert!(router.handle_served(line(0), 1));
+    assert_eq!(wait(&mut router, half), [served(client(0))]);
+    let later = wait(&mut router, Duration::from_millis(2));
+    assert_eq!(later, [reroute(client(1))]);
+}
+
+#[test]
+fn a_confirmation_counts_for_all_before() {
+    let mut router = router(1, 4);
+    for at in 0..3 {
+        assign(&mut router, client(at));
+        router.begin_batch(Instant::ORIGIN, line(0), 1).unwrap();
+    }
+    assert!(!router.handle_served(line(0), 4), "never sent");
+    assert_eq!(router.line_len(line(0)), 3);
+    assert!(router.handle_served(line(0), 2));
+    assert!(router.handle_served(line(0), 1), "once more says nothing");
+    assert_eq!(told(&mut router), [served(client(0)), served(client(1))]);
+    assert_eq!(router.line_len(line(0)), 1);
+}
+
+#[test]
+fn a_batch_is_of_one_notification() {
+    let mut router = router(1, 4);
+    let other = Key::new(1, 0);
+    for (at, notification) in [(1, NOTE), (2, NOTE), (1, other), (3, NOTE)] {
+        assert_eq!(router.assign(line(0), client(at), notification), Ok(()));
+    }
+    let batch = |router: &Router| {
+        let legs = router.next_batch(line(0));
+        legs.map(|leg| leg.client.index()).collect::<Vec<_>>()
+    };
+    assert_eq!(batch(&router), [1, 2]);
+    assert_eq!(router.begin_batch(Instant::ORIGIN, line(0), 2), Some(1));
+    assert_eq!(batch(&router), [1]);
+    router.skip(line(0), 1);
+    assert_eq!(batch(&router), [3]);
+    assert_eq!(router.begin_batch(Instant::ORIGIN, line(0), 9), Some(2));
+    assert_eq!(router.begin_batch(Instant::ORIGIN, line(0), 1), None);
+    assert_eq!((router.len(), router.line_len(line(0))), (3, 3));
+}
+
+#[test]
+fn who_is_told_later_is_told_of_room() {
+    let mut router = router(1, 2);
+    for at in 0..2 {
+        assign(&mut router, client(at));
+    }
+    assert_eq!(router.line_state(line(0)), LineState::Full);
+    let refused = router.assign(line(0), client(5), NOTE);
+    assert_eq!(refused, Err(RouteRefusal::NoRoom));
+    assert_eq!(route(&mut router, client(5)), Way::Later);
+    assert_eq!(told(&mut router), []);
+    router.begin_batch(Instant::ORIGIN, line(0), 1).unwrap();
+    router.handle_served(line(0), 1);
+    assert_eq!(told(&mut router), [served(client(0)), ROOM]);
+    assert_eq!(route(&mut router, client(5)), Way::Peer(line(0)));
+
+    assign(&mut router, client(6));
+    assert_eq!(route(&mut router, client(5)), Way::Later);
+    router.handle_line_closed(line(0));
+    let ended = told(&mut router);
+    assert!(
+        ended.contains(&ROOM),
+        "nobody is left to wait for: {ended:?}"
+    );
+    assert_eq!(route(&mut router, client(5)), Way::None);
+}
+
+#[test]
+fn the_legs_of_all_lines_are_bounded() {
+    let mut router = router(3, 4);
+    for at in 0..LIMITS.legs_max {
+        assign(&mut router, client(at));
+    }
+    assert_eq!(route(&mut router, client(20)), Way::Later);
+    let ready = (0..3)
+        .map(line)
+        .find(|line| router.line_state(*line) == LineState::Ready);
+    let refused = router.assign(ready.unwrap(), client(20), NOTE);
+    assert_eq!(refused, Err(RouteRefusal::Full));
+    router.skip(line(0), 1);
+    assert_eq!(told(&mut router), [ROOM]);
+    assert!(matches!(route(&mut router, client(20)), Way::Peer(_)));
+}
+
+#[test]
+fn a_way_that_was_left_unanswered_is_avoided() {
+    let mut router = router(2, 4);
+    let now = Instant::ORIGIN;
+    let first = assign(&mut router, client(1));
+    let other = [line(0), line(1)]
+        .into_iter()
+        .find(|line| *line != first)
+        .unwrap();
+    assert_eq!(router.assign(other, client(2), NOTE), Ok(()));
+    assert_eq!(router.assign(other, client(3), NOTE), Ok(()));
+    assert_eq!(
+        route(&mut router, client(1)),
+        Way::Peer(other),
+        "however busy"
+    );
+    router.handle_answered(client(1));
+    assert_eq!(route(&mut router, client(1)), Way::Peer(first));
+
+    // With one peer, the datagram is the other way; without both, the peer.
+    router.handle_line_closed(other);
+    let again = Key::new(1, 0);
+    assert_eq!(router.assign(first, client(1), again), Ok(()));
+    assert_eq!(route(&mut router, client(1)), Way::Peer(first));
+    let way = router.route(now, client(1), SUBNET, true, true);
+    assert_eq!(way, Way::Datagram);
+    let way = router.route(now, client(1), SUBNET, true, true);
+    assert_eq!(way, Way::Peer(first), "the datagram was left unanswered");
+}
+
+#[test]
+fn who_no_peer_can_reach_is_told_by_datagram() {
+    let mut router = router(1, 4);
+    let now = Instant::ORIGIN;
+    for (servable, datagram, way) in [
+        (false, true, Way::Datagram),
+        (false, false, Way::None),
+        (true, true, Way::Peer(line(0))),
+    ] {
+        let told = router.route(now, client(1), SUBNET, servable, datagram);
+        assert_eq!(told, way);
+    }
+    for elsewhere in [
+        Key::new(4, 2),
+        Key::new(3, 1),
+        Key::new(3, 3),
+        Key::new(9, 0),
+    ] {
+        let told = router.route(now, client(1), elsewhere, true, true);
+        assert_eq!(told, Way::Datagram, "{elsewhere:?}");
+    }
+}
+
+#[test]
+fn a_later_subnet_of_the_same_place_has_its_own_lines() {
+    let mut router = router(2, 4);
+    let later = Key::new(3, 3);
+    router.handle_line_opened(line(4), later, 4);
+    assert_eq!(route(&mut router, client(1)), Way::None);
+    let way = router.route(Instant::ORIGIN, client(1), later, true, false);
+    assert_eq!(way, Way::Peer(line(4)));
+    for place in [0, 4, 1] {
+        router.handle_line_closed(line(place));
+    }
+    let way = router.route(Instant::ORIGIN, client(1), later, true, false);
+    assert_eq!(way, Way::None);
+}
+
+#[test]
+fn a_line_whose_numbers_are_used_up_is_closed() {
+    let mut router = router(1, 4);
+    assign(&mut router, client(1));
+    router.lines[0].begun = u32::MAX;
+    assert_eq!(router.begin_batch(Instant::ORIGIN, line(0), 1), None);
+    assert_eq!(told(&mut router), [reroute(client(1))]);
+    assert_eq!(router.line_state(line(0)), LineState::Closed);
+}

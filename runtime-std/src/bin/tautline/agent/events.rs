@@ -1,0 +1,121 @@
+//! What the agent does about what happens.
+
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+use tautline_core::Instant;
+use tautline_core::client::{Client, Event, Failure as EventFailure};
+use tautline_core::notify::Handle;
+use tautline_std::origin::Origin;
+
+use super::answers::{Machine, NO_HANDLER};
+use super::handler::{Handler, Job};
+use crate::Failure;
+
+/// Handles the client's events.
+pub(super) struct Events<'a> {
+    pub(super) machine: Machine,
+    pub(super) relays: &'a [Origin],
+    pub(super) identity_file: PathBuf,
+    pub(super) handler: Option<Handler>,
+}
+
+impl Events<'_> {
+    /// Handles one; breaks at the agent's end, with what it ends with.
+    pub(super) fn handle(
+        &self,
+        client: &mut Client,
+        now: Instant,
+        event: Event,
+    ) -> ControlFlow<Result<(), Failure>> {
+        match event {
+            Event::Registered {
+                client, granted, ..
+            } => tracing::info!(%client, granted, "registered"),
+            Event::Failed { what, why } => {
+                tracing::warn!(what, %why, "failed; it is tried again");
+                if why == EventFailure::Cloned {
+                    tracing::error!(
+                        "another machine has this agent's identity; stop this agent and remove {} to \
+                     have it registered as a new client, or speak TLS with the relay",
+                        self.identity_file.display()
+                    );
+                }
+                if is_stranger(what, why) {
+                    tracing::error!(
+                        "the relay does not accept this agent's identity: it belongs to another \
+                     relay, or the relay has lost its key; stop the agent and remove {} to have \
+                     it registered as a new client",
+                        self.identity_file.display()
+                    );
+                }
+            }
+            Event::Separated { from, client } => tracing::warn!(
+                %from, %client,
+                "another machine has this agent's identity; this one has a new one from now on"
+            ),
+            Event::RelayChanged { relay } => match self.relays.get(relay) {
+                Some(relay) => tracing::info!(%relay, "another relay is used from now on"),
+                None => tracing::warn!(relay, "an unknown relay is used from now on"),
+            },
+            Event::Connected => tracing::info!("the line is open"),
+            Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
+            Event::Notification { notification, id } => {
+                tracing::info!(%id, "notification");
+                self.answer(client, now, notification);
+            }
+            Event::NotificationExpired { notification } => {
+                tracing::warn!("a notification has expired");
+                if let Some(handler) = &self.handler {
+                    handler.forget(notification);
+                }
+            }
+            Event::StorageFailed { why } => {
+                tracing::error!(%why, "the agent's identity cannot be stored");
+            }
+            Event::IdentityUnavailable { why } => {
+                return ControlFlow::Break(Err(Failure::new(format_args!(
+                    "{}: the agent's identity cannot be read: {why}; see that this user can read the \
+                 file, or remove it to have the agent registered as a new client",
+                    self.identity_file.display()
+                ))));
+            }
+            Event::IdentityUnreadable => {
+                return ControlFlow::Break(Err(Failure::new(format_args!(
+                    "{}: the agent's identity is damaged; it was left alone. Restore it, or remove it \
+                 to have the agent registered as a new client",
+                    self.identity_file.display()
+                ))));
+            }
+            Event::Stopped => return ControlFlow::Break(Ok(())),
+            other => tracing::debug!(?other, "event"),
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Replies at once, or has the handler do it.
+    fn answer(&self, client: &mut Client, now: Instant, notification: Handle) {
+        let Some((id, payload)) = client.notification(notification) else {
+            return;
+        };
+        let answer = self.machine.answer(payload);
+        if let (None, Some(handler), Some(client)) = (&answer, &self.handler, client.id()) {
+            handler.push(Job {
+                notification,
+                id,
+                client,
+                payload: payload.to_vec(),
+            });
+            return;
+        }
+        let answer = answer.as_deref().unwrap_or(NO_HANDLER);
+        if let Err(why) = client.reply(now, notification, answer.as_bytes()) {
+            tracing::warn!(%id, %why, "no reply");
+        }
+    }
+}
+
+/// Whether the relay refused the proof of who this is.
+fn is_stranger(what: &str, why: EventFailure) -> bool {
+    what == "registration" && why == EventFailure::Status(401)
+}

@@ -1,0 +1,87 @@
+//! What is kept of a client: the bytes that the allocator counts.
+
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use tautline_core::registration::{
+    Interface, Registry, RegistryLimits, RegistrySettings, Request, body,
+};
+use tautline_core::wire::proof::{self, BodyDigest, ClientSecret, MasterKey, Session};
+use tautline_core::{Incarnation, Instant, Random};
+use tautline_tests::counting::{self, Counting};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const INCARNATION: Incarnation = Incarnation(1);
+const ASKED: proof::Request<'_> = proof::Request {
+    method: "GET",
+    target: "/v1/inbox",
+    body: BodyDigest([0; 32]),
+};
+
+/// Registers a client with two addresses and a name of 20 bytes, which uses
+/// its key once.
+fn register(registry: &mut Registry, number: u32) {
+    let address = Ipv4Addr::from_bits(0x0a00_0000 + number);
+    let interfaces = [address, Ipv4Addr::from_bits(0xc0a8_0105)];
+    let request = Request {
+        protocol: body::PROTOCOL,
+        client: None,
+        registration: 1,
+        hostname: format!("web-{number:016}").into(),
+        interfaces: interfaces
+            .map(|address| Interface {
+                address: address.into(),
+                prefix: 24,
+            })
+            .into(),
+        udp_port: 52_311,
+        persistent_connection: true,
+        local: Some(address.into()),
+        instance: Some(body::Hex([7; 8])),
+    };
+    assert_eq!(request.hostname.len(), 20);
+    let body = serde_json::to_vec(&request).expect("it is text");
+    let observed = SocketAddr::new(IpAddr::V4(address), 4_000);
+    let told =
+        registry.handle_registration(Instant::ORIGIN, observed, true, "/v1/register", None, &body);
+    let answer = told.expect("there is room").answer;
+    let session = Session {
+        client: answer.client,
+        registration: 1,
+        incarnation: INCARNATION,
+        nonce: answer.nonce.0,
+    };
+    let secret = ClientSecret(answer.secret.expect("it is the first one").0);
+    let proof = ASKED.prove(&secret.session_key(&session), answer.client, 1);
+    let proven = registry.handle_proof(Instant::ORIGIN, &proof, &ASKED);
+    assert!(proven.is_ok());
+}
+
+/// Bytes for each of so many clients, tables and timers included.
+fn bytes_per_client(clients: u32) -> f64 {
+    let (registry, counts) = counting::count(|| {
+        let settings = RegistrySettings::new(MasterKey([7; 32]), INCARNATION);
+        let limits = RegistryLimits::default();
+        let mut registry = Registry::new(settings, limits, Random::from_seed([4; 32]));
+        (0..clients).for_each(|number| register(&mut registry, number));
+        registry
+    });
+    assert_eq!(registry.len(), clients as usize);
+    counts.bytes as f64 / f64::from(clients)
+}
+
+#[test]
+fn a_client_takes_less_than_256_bytes() {
+    let bytes = bytes_per_client(20_000);
+    println!("{bytes:.1} bytes of each of 20,000 clients");
+    assert!((100.0..256.0).contains(&bytes), "{bytes}");
+}
+
+#[test]
+#[ignore = "takes minutes unless it is optimised"]
+fn each_of_a_million_clients_takes_less_than_256_bytes() {
+    let bytes = bytes_per_client(1_000_000);
+    println!("{bytes:.1} bytes of each of 1,000,000 clients");
+    assert!((100.0..256.0).contains(&bytes), "{bytes}");
+}
