@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::Incarnation;
 use crate::http;
 use crate::notify::{NotifierLimits, RouterLimits};
-use crate::registration::{GrantSettings, RegistryLimits, RegistrySettings};
+use crate::registration::{RegistryLimits, RegistrySettings};
 use crate::wire::proof::MasterKey;
 
 /// Events that may wait at all; [`Limits::events_max`] is cut down to it.
@@ -33,17 +33,7 @@ impl Settings {
     /// The defaults, for a relay with this key in its run `incarnation`.
     pub fn new(key: MasterKey, incarnation: Incarnation) -> Self {
         Self {
-            registry: RegistrySettings {
-                connections_max: 50_000,
-                connections_per_subnet_max: 0,
-                connections_per_address_max: 0,
-                grant: GrantSettings {
-                    // Nothing is sent that a client could wait for.
-                    wait: Duration::ZERO,
-                    ..GrantSettings::default()
-                },
-                ..RegistrySettings::new(key, incarnation)
-            },
+            registry: RegistrySettings::new(key, incarnation),
             http: http::Timeouts::default(),
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),

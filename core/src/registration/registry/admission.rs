@@ -1,6 +1,7 @@
 //! How a registration is judged.
 
 use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
 
 use super::super::body::{Answer, Hex, Interface, PROTOCOL, Request, Verdict};
 use super::holders::{Counted, ReleaseReason, Seat};
@@ -320,13 +321,17 @@ impl Registry {
         if let Some(record) = self.clients.get_mut(client) {
             record.seat = Seat::of(holder);
         }
-        let millis = |span: core::time::Duration| match reason {
+        let millis = |span: Duration| match reason {
             None => u32::try_from(span.as_millis()).unwrap_or(u32::MAX),
             Some(_) => 0,
         };
         Verdict {
             granted: reason.is_none(),
-            wait_ms: millis(self.settings.grant.wait),
+            wait_ms: millis(match request.udp_port {
+                // No test can come that would be worth the wait.
+                0 => Duration::ZERO,
+                _ => self.settings.grant.wait,
+            }),
             valid_ms: millis(self.settings.grant.valid()),
             reason: reason.map(Into::into),
         }

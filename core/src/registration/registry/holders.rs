@@ -7,17 +7,10 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 use super::refusal::ConnectRefusal;
-use super::settings::RegistrySettings;
+use super::settings::{RegistrySettings, TESTS};
 use super::subnet::SubnetName;
 use crate::collections::{Groups, ReadyList, Slab, TimerKey, Wheel};
 use crate::{ConnId, Instant, Key, Random};
-
-/// When test notifications go out, after the answer.
-const TESTS: [Duration; 3] = [
-    Duration::from_secs(1),
-    Duration::from_secs(10),
-    Duration::from_secs(20),
-];
 
 /// Why a persistent connection is to be ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,8 +70,8 @@ struct Grant {
 }
 
 impl Grant {
-    fn next_due(&self) -> Instant {
-        let test = TESTS.get(self.tests).map(|after| self.since + *after);
+    fn next_due(&self, tests: &[Duration]) -> Instant {
+        let test = tests.get(self.tests).map(|after| self.since + *after);
         test.map_or(self.ends_at, |test| test.min(self.ends_at))
     }
 }
@@ -114,6 +107,8 @@ pub(super) struct Holders {
     timers: Wheel<Key>,
     /// Those whose connection is to be ended, and nobody was told yet.
     untold: ReadyList,
+    /// When tests are sent, from the grant on.
+    tests: [Duration; TESTS],
     per_subnet_max: usize,
     per_address_max: usize,
 }
@@ -128,6 +123,7 @@ impl Holders {
             connected: Groups::new(random.bytes(), holders_max, holders_max),
             timers: Wheel::new(holders_max),
             untold: ReadyList::new(holders_max),
+            tests: settings.grant.tests,
             per_subnet_max: cap(settings.connections_per_subnet_max),
             per_address_max: cap(settings.connections_per_address_max),
         }
@@ -200,14 +196,14 @@ impl Holders {
             entry.released = None;
         }
         entry.nonce = test.unwrap_or_default();
-        let tests = if test.is_some() { 0 } else { TESTS.len() };
+        let tests = if test.is_some() { 0 } else { self.tests.len() };
         let mut grant = Grant {
             since,
             ends_at: since + life,
             tests,
             timer: None,
         };
-        grant.timer = self.timers.insert(grant.next_due(), holder).ok();
+        grant.timer = self.timers.insert(grant.next_due(&self.tests), holder).ok();
         entry.grant = Some(grant);
         Some(holder)
     }
@@ -333,8 +329,12 @@ impl Holders {
             }
             // Those that were missed while time stood still are one.
             let since = grant.since;
-            grant.tests = TESTS.iter().filter(|after| since + **after <= now).count();
-            grant.timer = self.timers.insert(grant.next_due(), holder).ok();
+            grant.tests = self
+                .tests
+                .iter()
+                .filter(|after| since + **after <= now)
+                .count();
+            grant.timer = self.timers.insert(grant.next_due(&self.tests), holder).ok();
             return Some(Due::Test { client, nonce });
         }
         None

@@ -77,6 +77,9 @@ pub enum Role {
     Root,
 }
 
+/// Test notifications for a grant.
+pub(super) const TESTS: usize = 3;
+
 /// How a granted client goes about its persistent connection. A grant lasts as
 /// long as its last attempt can.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +92,8 @@ pub struct GrantSettings {
     pub attempts_max: u32,
     /// How long an attempt may take.
     pub attempt_timeout: Duration,
+    /// When test notifications are sent, from the answer on; in rising order.
+    pub tests: [Duration; 3],
 }
 
 impl GrantSettings {
@@ -98,6 +103,11 @@ impl GrantSettings {
         retry_delay: Duration::from_secs(180),
         attempts_max: 4,
         attempt_timeout: Duration::from_secs(20),
+        tests: [
+            Duration::from_secs(1),
+            Duration::from_secs(10),
+            Duration::from_secs(20),
+        ],
     };
 
     /// How long a client is told that its grant holds.

@@ -24,8 +24,12 @@ use crate::{ClientId, ConnId, Incarnation, Instant, NotificationId};
 const LOOPBACK: &str = "127.0.0.1:40000";
 const ABROAD: &str = "192.0.2.7:40000";
 
+/// Without caps on persistent connections: one address makes one subnet.
 fn settings() -> Settings {
-    Settings::new(MasterKey([7; 32]), Incarnation(3))
+    let mut settings = Settings::new(MasterKey([7; 32]), Incarnation(3));
+    settings.registry.connections_per_subnet_max = 0;
+    settings.registry.connections_per_address_max = 0;
+    settings
 }
 
 fn relay() -> Rig<Relay> {
