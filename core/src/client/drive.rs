@@ -154,7 +154,7 @@ impl Client {
 
     /// When the inbox is to be asked although nothing was heard.
     fn poll_at(&self) -> Option<Instant> {
-        let interval = self.settings.poll_interval;
+        let interval = self.poll_interval;
         let wanted = !interval.is_zero()
             && self.session.is_some()
             && !self.asking.inbox

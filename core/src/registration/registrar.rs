@@ -198,9 +198,7 @@ impl Registrar {
         if !self.follows(RegistrarEvent::Succeeded, RegistrarStage::Registered) {
             return;
         }
-        let spread = period / 100 * self.settings.spread_percent.min(100);
-        let moved = self.random.within(spread.saturating_mul(2));
-        let delay = (period - spread).saturating_add(moved);
+        let delay = self.random.around(period, self.settings.spread_percent);
         // A period of zero must not turn into a loop.
         self.renewal_at = now + delay.max(Duration::from_secs(1));
         self.state = RegistrarState::Registered(self.renewal_at);

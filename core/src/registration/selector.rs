@@ -260,9 +260,7 @@ impl Selector {
     fn rearm(&mut self, now: Instant) {
         let interval = self.settings.reselect_interval;
         let wanted = self.home > 0 && !interval.is_zero();
-        let spread = interval / 100 * self.settings.spread_percent.min(100);
-        let moved = self.random.within(spread.saturating_mul(2));
-        let delay = (interval - spread).saturating_add(moved);
+        let delay = self.random.around(interval, self.settings.spread_percent);
         self.reselect_at = wanted.then(|| now + delay.max(Duration::from_secs(1)));
     }
 

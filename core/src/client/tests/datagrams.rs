@@ -402,7 +402,8 @@ fn no_attempt_is_made_when_the_grant_is_over() {
     let line = connected(&mut rig);
     respond(&mut rig, line, 503, b"");
     // 180 s later the grant is over: it is the inbox that is asked next.
-    assert_eq!(until_connect(&mut rig), 900 * SECOND);
+    let waited = until_connect(&mut rig);
+    assert!(waited >= 810 * SECOND, "{waited:?}");
     let conn = connected(&mut rig);
     assert!(request(&mut rig, conn).starts_with("GET /v1/inbox"));
 }
