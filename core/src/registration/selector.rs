@@ -11,7 +11,14 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "_test")]
+use crate::visits::Visits;
 use crate::{Instant, Machine, Random};
+
+/// The transitions that any [`Selector`] took.
+#[cfg(feature = "_test")]
+pub static SELECTOR_VISITS: Visits<{ SelectorStage::ALL.len() }, { SelectorEvent::ALL.len() }> =
+    Visits::new();
 
 /// The longest [`SelectorSettings::failover_after`].
 const FAILOVER_AFTER_MAX: Duration = Duration::from_secs(21_600);
@@ -280,6 +287,10 @@ impl Selector {
 
     fn apply(&mut self, event: SelectorEvent) -> bool {
         let next = self.stage.after(event);
+        #[cfg(feature = "_test")]
+        if next.is_some() {
+            SELECTOR_VISITS.note(self.stage as usize, event as usize);
+        }
         self.stage = next.unwrap_or(self.stage);
         next.is_some()
     }
