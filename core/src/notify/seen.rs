@@ -164,7 +164,10 @@ mod tests {
         seen.begin(Incarnation(4), None);
         assert_eq!(seen.watermark(), NotificationId(0));
         assert!(!seen.contains(id(4, 1)));
-        assert!(seen.contains(id(5, 2)) && seen.contains(id(5, 9)), "of the run before");
+        assert!(
+            seen.contains(id(5, 2)) && seen.contains(id(5, 9)),
+            "of the run before"
+        );
         seen.remember(id(6, 3));
         seen.remember(id(6, 8));
         seen.begin(Incarnation(6), Some(id(6, 4)));

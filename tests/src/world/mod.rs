@@ -44,6 +44,7 @@
 //! - **A fact**: `turn` tells it.
 
 pub mod app;
+pub mod cast;
 pub mod disk;
 mod effects;
 pub mod fault;
@@ -61,6 +62,7 @@ mod weather;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use tautline_core::{Instant, UnixTime};
 
@@ -116,7 +118,7 @@ enum Happening {
     RoomArrives(LinkId, Side),
     ResetArrives(LinkId, Side),
     KeepAlive(LinkId, Side),
-    DatagramArrives(net::Datagram),
+    DatagramArrives(Box<net::Datagram>),
     Weather,
     Clog(Way, Duration),
     Script(Box<dyn FnOnce(&mut World)>),
@@ -230,6 +232,12 @@ impl World {
         &self.nodes[node.0].disk
     }
 
+    /// The node's own address, with its port for datagrams; behind a site the
+    /// private one.
+    pub fn address(&self, node: NodeId) -> SocketAddr {
+        self.nodes[node.0].udp_address()
+    }
+
     /// Which life of the node runs or ran last, from 1.
     pub fn life(&self, node: NodeId) -> u32 {
         self.nodes[node.0].life
@@ -263,7 +271,7 @@ impl World {
             Happening::RoomArrives(link, at) => self.room_arrives(link, at),
             Happening::ResetArrives(link, at) => self.reset_arrives(link, at),
             Happening::KeepAlive(link, side) => self.keep_alive(link, side),
-            Happening::DatagramArrives(datagram) => self.datagram_arrives(datagram),
+            Happening::DatagramArrives(datagram) => self.datagram_arrives(*datagram),
             Happening::Weather => self.weather(),
             Happening::Clog(way, span) => self.paths.clog(way, self.now + span),
             Happening::Script(script) => script(self),

@@ -353,7 +353,7 @@ impl World {
                 to: target,
                 bytes,
             };
-            self.schedule(delay, Happening::DatagramArrives(datagram));
+            self.schedule(delay, Happening::DatagramArrives(Box::new(datagram)));
         }
     }
 

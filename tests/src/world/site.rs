@@ -122,6 +122,11 @@ impl World {
         self.sites.add(kind)
     }
 
+    /// What the site's router does from now on.
+    pub fn set_nat(&mut self, site: SiteId, kind: NatKind) {
+        self.sites.sites[site.0].kind = kind;
+    }
+
     /// The address that the site's nodes are seen at from outside.
     pub fn public_address(&self, site: SiteId) -> IpAddr {
         self.sites.sites[site.0].public
