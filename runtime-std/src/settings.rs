@@ -63,6 +63,8 @@ use crate::private;
 pub const EXIT_CONFIG: u8 = 78;
 /// What the names of environment variables begin with.
 pub const ENVIRONMENT_PREFIX: &str = "TAUTLINE_";
+/// Variables that are read, but are no settings.
+const NO_SETTINGS: [&str; 3] = ["TAUTLINE_CONFIG", "TAUTLINE_RELAY", "TAUTLINE_TOKEN"];
 
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -97,8 +99,9 @@ impl Sources {
     /// out of `variables`, usually [`std::env::vars_os`]. The value is written
     /// as in TOML; a text needs no quotes.
     ///
-    /// Variables of other names are left alone, unless they begin with the
-    /// name of a section: then a key was misspelt.
+    /// A variable of another name that begins with the name of a section is an
+    /// error, a misspelt key; the others are left alone, as they may be another
+    /// program's: see [`strangers`](Self::strangers).
     pub fn environment(
         &mut self,
         variables: impl IntoIterator<Item = (OsString, OsString)>,
@@ -117,6 +120,21 @@ impl Sources {
         self.assignments
             .push((origin, key.to_owned(), value.into()));
         self
+    }
+
+    /// The variables `TAUTLINE_…` that set nothing of `T`: another program's,
+    /// or misspelt. A program should say that it leaves them alone.
+    pub fn strangers<T: Settings>(&self) -> Vec<String> {
+        let keys = Keys::of::<T>();
+        let names = self
+            .environment
+            .iter()
+            .map(|(name, _)| name.to_string_lossy());
+        let strange = |name: &String| {
+            let stem = name.strip_prefix(ENVIRONMENT_PREFIX).unwrap_or_default();
+            keys.of_variable(stem).is_none() && !NO_SETTINGS.contains(&name.as_str())
+        };
+        names.map(String::from).filter(strange).collect()
     }
 
     /// Reads all layers.
@@ -203,7 +221,7 @@ impl Checks {
     }
 
     /// What `key` says must hold; `what` completes the sentence that begins
-    /// with the key.
+    /// with the key. In a list of sections a key is `section[0].key`.
     pub fn require(&mut self, key: &str, holds: bool, what: impl FnOnce() -> String) {
         if !holds {
             self.problems.push((key.to_owned(), what()));
@@ -211,7 +229,12 @@ impl Checks {
     }
 
     fn told(self, origins: &BTreeMap<String, String>) -> Vec<String> {
-        let told = |(key, what): (String, String)| match origins.get(&key) {
+        let origin_of = |key: &str| {
+            // A variable sets a list of sections as a whole.
+            let list = key.split_once('[').map(|(list, _)| list);
+            origins.get(key).or_else(|| origins.get(list?))
+        };
+        let told = |(key, what): (String, String)| match origin_of(&key) {
             Some(origin) => format!("{origin}: {key} {what}"),
             None => format!("{key} (not set) {what}"),
         };

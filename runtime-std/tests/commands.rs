@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
@@ -96,43 +97,71 @@ fn a_relay_that_cannot_be_asked_is_1() {
     assert_eq!(error, expected);
 }
 
-/// A relay of fixed answers, one for each connection.
-fn relay(answers: Vec<String>) -> (String, thread::JoinHandle<Vec<String>>) {
+/// A relay that answers each request line, and ends with the last answer.
+fn relay_that(
+    mut answer: impl FnMut(&str) -> Step + Send + 'static,
+) -> (String, thread::JoinHandle<Vec<String>>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let serve = move |answer: String| {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
-        let length = head
-            .lines()
-            .find_map(|line| line.strip_prefix("Content-Length: "));
-        let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-        reader.read_exact(&mut body).unwrap();
-        let status = if answer.contains("detail") {
-            "404 Not Found"
-        } else {
-            "200 OK"
-        };
-        let head_of_answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n",
-            answer.len()
-        );
-        stream
-            .write_all((head_of_answer + &answer).as_bytes())
-            .unwrap();
-        let request_line = head.lines().next().unwrap_or_default();
-        format!("{request_line} {}", String::from_utf8(body).unwrap())
+    let serve = move || {
+        let mut requests = Vec::new();
+        loop {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut reader = BufReader::new(stream.try_clone().unwrap());
+            let mut head = String::new();
+            while !head.ends_with("\r\n\r\n") && reader.read_line(&mut head).unwrap() > 0 {}
+            let length = head
+                .lines()
+                .find_map(|line| line.strip_prefix("Content-Length: "));
+            let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
+            reader.read_exact(&mut body).unwrap();
+            let request_line = head.lines().next().unwrap_or_default();
+            let Step { text, is_last } = answer(request_line);
+            requests.push(format!(
+                "{request_line} {}",
+                String::from_utf8(body).unwrap()
+            ));
+            let status = if text.contains("detail") {
+                "404 Not Found"
+            } else {
+                "200 OK"
+            };
+            let length = text.len();
+            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n");
+            stream.write_all((head + &text).as_bytes()).unwrap();
+            if is_last {
+                return requests;
+            }
+        }
     };
-    (
-        address,
-        thread::spawn(move || answers.into_iter().map(serve).collect()),
-    )
+    (address, thread::spawn(serve))
 }
 
-fn run_against(answers: &[&str], arguments: &[&str]) -> ((i32, String, String), Vec<String>) {
-    let (address, relay) = relay(answers.iter().map(|answer| (*answer).to_owned()).collect());
+/// An answer of such a relay.
+struct Step {
+    text: String,
+    is_last: bool,
+}
+
+/// A relay of fixed answers, one for each connection.
+fn relay(answers: &[&str]) -> (String, thread::JoinHandle<Vec<String>>) {
+    let mut answers: VecDeque<_> = answers.iter().map(|answer| (*answer).to_owned()).collect();
+    relay_that(move |_| Step {
+        text: answers.pop_front().unwrap(),
+        is_last: answers.is_empty(),
+    })
+}
+
+type Told = (i32, String, String);
+
+fn run_against(answers: &[&str], arguments: &[&str]) -> (Told, Vec<String>) {
+    ask_of(relay(answers), arguments)
+}
+
+fn ask_of(
+    (address, relay): (String, thread::JoinHandle<Vec<String>>),
+    arguments: &[&str],
+) -> (Told, Vec<String>) {
     let mut command = tautline(arguments);
     command
         .args(["--relay", &address])
@@ -170,29 +199,173 @@ fn replies_are_followed() {
 }
 
 #[test]
-fn pages_are_joined() {
-    let client = |name: &str| {
+fn a_query_names_who_is_missing() {
+    let progress = |replied: u32, replies: &str| {
         format!(
-            r#"{{"client":"{name}","hostname":"h\u001b","address":"::1","connected":true,"registered_s_ago":5}}"#
+            r#"{{"targets":24,"sent":24,"replied":{replied},"replies":[{replies}],"next":null}}"#
+        )
+    };
+    let reply = r#"{"client":"c1","hostname":"web","payload":"one"}"#;
+    let missing = |names: std::ops::Range<u32>, next: &str| {
+        let row = |n| format!(r#"{{"client":"c{n}","hostname":"h{n}"}}"#);
+        let rows: Vec<_> = names.map(row).collect();
+        format!(r#"{{"missing":[{}],"next":{next}}}"#, rows.join(","))
+    };
+    // How often it looks before it asks who is missing is its own affair.
+    let late = |pages: [String; 2]| {
+        let mut pages = VecDeque::from(pages);
+        let mut is_first = true;
+        relay_that(move |request_line| {
+            let text = if request_line.starts_with("POST ") {
+                r#"{"notification":"0a"}"#.to_owned()
+            } else if request_line.contains("/missing") {
+                pages.pop_front().unwrap()
+            } else if std::mem::take(&mut is_first) {
+                progress(1, reply)
+            } else {
+                progress(1, "")
+            };
+            Step {
+                text,
+                is_last: pages.is_empty(),
+            }
+        })
+    };
+    let arguments = ["query", "--all", "--wait", "1", "name"];
+
+    let relay = late([missing(2..12, "\"11\""), missing(12..22, "\"21\"")]);
+    let ((code, out, error), requests) = ask_of(relay, &arguments);
+    assert_eq!(code, 1, "{error}");
+    assert!(
+        error.ends_with("tautline: no reply from 23 within 1 s\n"),
+        "{error}"
+    );
+    let lines: Vec<_> = out.lines().collect();
+    assert_eq!(
+        lines[..2],
+        ["web (c1): one", "notification 0a: 1 of 24 replied"]
+    );
+    assert_eq!(
+        (lines[2], lines[21]),
+        ("missing: h2 (c2)", "missing: h21 (c21)")
+    );
+    assert_eq!(lines[22..], ["missing: 3 more"]);
+    let asked = requests.last().unwrap();
+    assert!(
+        asked.starts_with("GET /v1/notifications/0a/missing?after=11&limit=20 "),
+        "{asked}"
+    );
+
+    let relay = late([missing(2..12, "\"11\""), missing(12..25, "null")]);
+    let arguments = [&arguments[..], &["--json"]].concat();
+    let ((code, out, _), _) = ask_of(relay, &arguments);
+    assert_eq!((code, out.lines().count()), (1, 2));
+    assert_eq!(out.lines().next(), Some(reply));
+    assert!(
+        out.contains(r#""missing":[{"client":"c2","hostname":"h2"},"#),
+        "{out}"
+    );
+    assert!(out.ends_with(
+        r#"],"notification":"0a","replied":1,"sent":24,"targets":24}
+"#
+    ));
+    assert_eq!(out.matches("hostname\":\"h").count(), 23);
+}
+
+#[test]
+fn a_query_that_all_answered_is_0_and_asks_for_no_names() {
+    let answers = [
+        r#"{"notification":"0a"}"#,
+        r#"{"targets":1,"sent":1,"replied":1,"replies":[{"client":"c1","hostname":"web","payload":"one"}]}"#,
+    ];
+    let ((code, out, error), requests) = run_against(&answers, &["query", "--site", "berlin"]);
+    assert_eq!((code, error.as_str()), (0, ""));
+    assert_eq!(out, "web (c1): one\nnotification 0a: 1 of 1 replied\n");
+    assert!(
+        requests[0].contains(r#""target":{"site":"berlin"}"#),
+        "{requests:?}"
+    );
+}
+
+#[test]
+fn pages_are_joined() {
+    let client = |name: &str, way: &str| {
+        format!(
+            r#"{{"client":"{name}","hostname":"h\u001b","address":"::1","subnet":null,"connection":"open","way":"{way}","registered_s_ago":5}}"#
         )
     };
     let pages = [
-        format!(r#"{{"clients":[{}],"next":"7"}}"#, client("a")),
-        format!(r#"{{"clients":[{}],"next":null}}"#, client("b")),
+        format!(
+            r#"{{"clients":[{}],"next":"7"}}"#,
+            client("a", "connection")
+        ),
+        // A page may be empty and not the last.
+        r#"{"clients":[],"next":"9"}"#.to_owned(),
+        format!(r#"{{"clients":[{}],"next":null}}"#, client("b", "inbox")),
     ];
-    let pages = [pages[0].as_str(), &pages[1]];
-    let ((code, out, _), requests) = run_against(&pages, &["clients"]);
+    let pages: Vec<_> = pages.iter().map(String::as_str).collect();
+    let ((code, out, _), requests) = run_against(&pages, &["clients", "--state", "open"]);
     assert_eq!(code, 0);
-    let expected = "CLIENT  HOSTNAME  ADDRESS  LINE  REGISTERED\n\
-                    a       h\\u{1b}   ::1      open  5 s ago\n\
-                    b       h\\u{1b}   ::1      open  5 s ago\n";
+    let expected = "CLIENT  HOSTNAME  ADDRESS  SUBNET  WAY         REGISTERED\n\
+                    a       h\\u{1b}   ::1      -       connection  5 s ago\n\
+                    b       h\\u{1b}   ::1      -       inbox only  5 s ago\n";
     assert_eq!(out, expected);
     assert!(
-        requests[1].starts_with("GET /v1/clients?after=7 "),
+        requests[0].starts_with("GET /v1/clients?state=open "),
+        "{requests:?}"
+    );
+    assert!(
+        requests[1].starts_with("GET /v1/clients?after=7&state=open "),
         "{requests:?}"
     );
     let ((_, out, _), _) = run_against(&pages, &["clients", "--json"]);
     assert_eq!(out.lines().count(), 2);
+    assert!(out.contains(r#""connection":"open""#), "{out}");
+
+    let circle = [pages[0], pages[0]];
+    let ((code, _, error), _) = run_against(&circle, &["clients"]);
+    assert!(code == 1 && error.contains("circle"), "{error}");
+}
+
+#[test]
+fn subnets_are_a_table() {
+    let page = r#"{"subnets":[{"subnet":"10.0.0.0/24@203.0.113.7","clients":12,"connected":2,"granted":1}],"next":null}"#;
+    let ((code, out, _), _) = run_against(&[page], &["subnets"]);
+    assert_eq!(code, 0);
+    let expected = "SUBNET                   CLIENTS  CONNECTED  GRANTED\n\
+                    10.0.0.0/24@203.0.113.7  12       2          1\n";
+    assert_eq!(out, expected);
+    let none = r#"{"subnets":[],"next":null}"#;
+    let ((_, out, _), _) = run_against(&[none], &["subnets"]);
+    assert_eq!(out, "no subnets\n");
+}
+
+#[test]
+fn what_is_watched_is_shown_again_also_after_a_failure() {
+    let answers = [
+        r#"{"state":"serving"}"#,
+        r#"{"title":"Service Unavailable","detail":"not now"}"#,
+        r#"{"state":"draining"}"#,
+    ];
+    let (address, relay) = relay(&answers);
+    let mut command = tautline(&["status", "--watch", "1", "--relay", &address]);
+    command.env("TAUTLINE_TOKEN", "abc");
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let shown: Vec<_> = lines.by_ref().take(4).map(Result::unwrap).collect();
+    assert_eq!(shown, ["state  serving", "", "", "state  draining"]);
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines();
+    let told = told.next().unwrap().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(told.ends_with(": not now (status 404)"), "{told}");
+    relay.join().unwrap();
+
+    // What cannot be shown at all is not watched.
+    let refusal = r#"{"detail":"no"}"#;
+    let ((code, ..), _) = run_against(&[refusal], &["status", "--watch"]);
+    assert_eq!(code, 1);
 }
 
 #[test]

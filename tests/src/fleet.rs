@@ -5,8 +5,8 @@ use tautline_core::registration::{Answer, Interface, Request as Registration, bo
 use tautline_core::wire::message::{Notification, ToClient};
 use tautline_core::wire::proof::{BodyDigest, ClientSecret, Request, Session};
 
-/// The body of a client's first registration.
-pub fn registration(place: usize) -> String {
+/// The body of a client's first registration; `udp_port` 0 takes no datagrams.
+pub fn registration(place: usize, udp_port: u16) -> String {
     let registration = Registration {
         protocol: body::PROTOCOL,
         client: None,
@@ -16,7 +16,7 @@ pub fn registration(place: usize) -> String {
             address: [10, 0, 0, 1].into(),
             prefix: 24,
         }],
-        udp_port: 0,
+        udp_port,
         persistent_connection: true,
         local: None,
         instance: None,

@@ -17,7 +17,7 @@ fn the_first_session_works_and_survives_a_killed_relay() {
     let data = tempfile::tempdir().unwrap();
     let (relay, base) = start_relay("127.0.0.1:0", data.path());
     let agent = Program::start(
-        tautline(data.path()).args(["agent", "--relay", &base]),
+        tautline(data.path()).args(["agent", "--relay", &base, "--udp-port", "off"]),
         &data.path().join("agent.log"),
     );
     let operator = Operator {
@@ -27,7 +27,7 @@ fn the_first_session_works_and_survives_a_killed_relay() {
 
     let client = operator.wait_for_line();
     operator.notify_one(&client);
-    let uptime = operator.succeed(&["notify", "--all", "uptime"]);
+    let uptime = operator.succeed(&["query", "--all", "uptime"]);
     assert!(uptime.contains(&format!(" ({client}): machine up ")));
     assert!(uptime.ends_with(": 1 of 1 replied\n"), "{uptime}");
 
@@ -79,7 +79,7 @@ impl Operator<'_> {
             let seen = self.succeed(&["clients"]);
             let rows: Vec<&str> = seen.lines().skip(1).collect();
             if let [row] = rows[..]
-                && let [client, _, "127.0.0.1", "open", ..] =
+                && let [client, _, "127.0.0.1", _, "connection", ..] =
                     row.split_whitespace().collect::<Vec<_>>()[..]
             {
                 return Some(client.to_owned());

@@ -126,7 +126,10 @@ impl EndpointCase for ClientCase {
     }
 
     fn event(&mut self, client: &mut Client, now: Instant, event: Event, log: &mut Log) {
-        let Event::Notification { notification, id } = event else {
+        let Event::Notification {
+            notification, id, ..
+        } = event
+        else {
             return log.event(&event);
         };
         let known = client.notification(notification);

@@ -2,13 +2,19 @@
 //! peers that are not.
 
 use core::time::Duration;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tautline_core::client::{self, Client, RelayAddress};
 use tautline_core::http::{Reading, ResponseBody, ResponseHead};
 use tautline_core::notify::NotifyOptions;
+use tautline_core::registration::{Interface, Site};
 use tautline_core::relay::{self, Event, Relay, To};
 use tautline_core::wire::proof::MasterKey;
-use tautline_core::{ClientId, ConnId, Incarnation, Instant, RequestId};
+use tautline_core::{
+    ClientId, ConnId, Endpoint, Incarnation, Input, Instant, Network, Output, RequestId, Ticket,
+};
 use tautline_tests::Dice;
 use tautline_tests::counting::{self, Counting};
 use tautline_tests::laws::{
@@ -18,13 +24,21 @@ use tautline_tests::laws::{
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const PEERS: usize = 3;
+const PEERS: usize = 5;
+/// The port of the first client; each has its own.
+const PORT: u16 = 7_000;
 
 struct RelayCase {
     limits: relay::Limits,
     peers: Vec<Peer<Client>>,
+    /// Datagrams that are on their way to the client of this place.
+    datagrams: VecDeque<(usize, Vec<u8>)>,
     steadied: u64,
 }
+
+/// The most that one relay sent by peers and by datagrams, and how many tests
+/// were proven to it.
+static REACHED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
 
 fn limits() -> relay::Limits {
     let mut limits = relay::Limits {
@@ -32,7 +46,7 @@ fn limits() -> relay::Limits {
         requests_max: 3,
         ..relay::Limits::default()
     };
-    limits.registry.clients_max = 5;
+    limits.registry.clients_max = 8;
     limits.notifier.notifications_max = 8;
     limits.notifier.notifications_per_client_max = 4;
     limits.notifier.replies_max = 10;
@@ -48,6 +62,13 @@ fn peer(seed: u64, number: usize) -> Peer<Client> {
         tls: false,
     };
     let mut settings = client::Settings::new(address, &format!("client{number}"));
+    // Whatever end the driver gives a connection: they are at one site, and in
+    // one subnet there.
+    settings.interfaces = vec![Interface {
+        address: Ipv4Addr::new(10, 0, 0, 2).into(),
+        prefix: 24,
+    }];
+    settings.udp_port = PORT + number as u16;
     settings.registrar.retry_min = Duration::from_secs(1);
     settings.registrar.retry_max = Duration::from_secs(2);
     settings.registrar.return_window = Duration::from_secs(1);
@@ -58,6 +79,18 @@ fn peer(seed: u64, number: usize) -> Peer<Client> {
 impl RelayCase {
     /// A sound client does what it wants.
     fn run_peer(&mut self, driver: &mut Driver<Relay>, now: Instant, place: usize) {
+        let from = SocketAddr::from((Ipv4Addr::LOCALHOST, 52_311));
+        while let Some(at) = self.datagrams.iter().position(|(to, _)| *to == place) {
+            let (_, bytes) = self.datagrams.remove(at).expect("it is there");
+            let client = &mut self.peers[place].endpoint;
+            client.handle_input(
+                now,
+                Input::Datagram {
+                    from,
+                    bytes: &bytes,
+                },
+            );
+        }
         let driver = std::cell::RefCell::new(driver);
         let knows = |conn| driver.borrow().knows(conn);
         self.peers[place].run(now, knows, |client, wish| match wish {
@@ -97,6 +130,13 @@ impl EndpointCase for RelayCase {
     fn new(seed: u64) -> (Relay, Self) {
         let mut settings = relay::Settings::new(MasterKey([7; 32]), Incarnation(1));
         settings.registry.secrets_over_plaintext = true;
+        settings.registry.grant.wait = Duration::ZERO;
+        settings.registry.connections_per_subnet_max = 2;
+        settings.registry.sites.push(Site {
+            name: "all".into(),
+            networks: vec![Network::of([10, 0, 0, 0].into(), 8).expect("a network")],
+        });
+        settings.datagrams_per_second_max = 50;
         let relay = Relay::new(settings, limits(), Dice::new(seed).seed());
         let peers = (0..PEERS).map(|number| peer(seed, number)).collect();
         (
@@ -104,6 +144,7 @@ impl EndpointCase for RelayCase {
             Self {
                 limits: limits(),
                 peers,
+                datagrams: VecDeque::new(),
                 steadied: 0,
             },
         )
@@ -139,6 +180,12 @@ impl EndpointCase for RelayCase {
         self.run_peer(driver, now, place);
         let target = match self.client(place) {
             Some(client) if dice.one_in(2) => To::Client(client),
+            Some(client) if dice.one_in(2) => {
+                let relay = &driver.endpoint;
+                let record = relay.client(client);
+                let subnet = record.and_then(|record| relay.subnet_of(record));
+                subnet.map_or(To::Site(0), |subnet| To::Subnet(subnet.name))
+            }
             _ => To::All,
         };
         let options = NotifyOptions {
@@ -166,6 +213,17 @@ impl EndpointCase for RelayCase {
 
     fn sent(&mut self, conn: ConnId, bytes: &[u8]) {
         self.peers.iter_mut().any(|peer| peer.hear(conn, bytes));
+    }
+
+    /// Every second client gets its datagrams.
+    fn promises(&mut self, output: &Output<'_, Event>) -> Option<Ticket> {
+        if let Output::Datagram { to, bytes } = output {
+            let place = usize::from(to.port().wrapping_sub(PORT));
+            if place < PEERS && place % 2 == 1 && self.datagrams.len() < 64 {
+                self.datagrams.push_back((place, bytes.to_vec()));
+            }
+        }
+        None
     }
 
     fn misuse(
@@ -200,6 +258,14 @@ impl EndpointCase for RelayCase {
 
     fn census(&self, relay: &Relay) -> Vec<Census> {
         let (stats, limits) = (relay.stats(), &self.limits);
+        let reached = [
+            stats.sent.get("peer"),
+            stats.sent.get("datagram"),
+            stats.tests_proven,
+        ];
+        for (most, now) in REACHED.iter().zip(reached) {
+            most.fetch_max(now, Ordering::Relaxed);
+        }
         let notifier = &limits.notifier;
         let census = |name, used, limit: u64| Census { name, used, limit };
         vec![
@@ -238,7 +304,14 @@ impl EndpointCase for RelayCase {
 
     /// A notification to one client, and its reply.
     fn steady(&mut self, driver: &mut Driver<Relay>, now: Instant, dice: &mut Dice) -> bool {
+        // While it warms up, as often as it ever will.
+        self.steadied += 1;
+        let warms_up = self.steadied < Self::STEADY_OPERATIONS / 2;
         let place = dice.index(PEERS);
+        // Requests may allocate: who has no connection asks nothing now.
+        if !warms_up && !self.peers[place].endpoint.is_connected() {
+            return true;
+        }
         counting::paused(|| self.run_peer(driver, now, place));
         let mut talking = [None; 4];
         for (talks, conn) in talking.iter_mut().zip(self.peers[place].talking()) {
@@ -249,9 +322,7 @@ impl EndpointCase for RelayCase {
             driver.receive(now, conn, said.as_deref().unwrap_or_default());
             counting::paused(|| drop(said));
         }
-        // While it warms up, as often as it ever will.
-        self.steadied += 1;
-        let notifies = self.steadied < Self::STEADY_OPERATIONS / 2 || dice.one_in(4);
+        let notifies = warms_up || dice.one_in(4);
         let connected = self.peers[place].endpoint.is_connected();
         if let Some(client) = self.client(place).filter(|_| connected && notifies) {
             let options = NotifyOptions {
@@ -317,6 +388,8 @@ fn the_relay_keeps_all_laws() {
         tally.streams > 0 && tally.pokes > 100 && tally.dips > 100,
         "{tally:?}"
     );
+    let reached = REACHED.each_ref().map(|most| most.load(Ordering::Relaxed));
+    assert!(reached.iter().all(|most| *most > 0), "{reached:?}");
     assert!(
         tally.misuses > 100 && tally.tables == 6 && tally.steady > 1_000,
         "{tally:?}"

@@ -4,10 +4,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::asking::Question;
-use super::event::{Event, Failure};
+use super::event::{Arrival, Event, Failure};
 use super::{Client, Conn, Stage};
+use crate::notify::Received;
 use crate::notify::body::{Inbox, decode_payload};
-use crate::notify::{Order, Received};
 use crate::wire::message::Notification;
 use crate::{Incarnation, Key, NotificationId};
 
@@ -94,6 +94,7 @@ impl Client {
             // What it said on a connection that ends now may have been lost.
             self.asking.inbox |= self.is_connected();
             self.pcc.handle_reached();
+            self.events.push_back(Event::Reached);
         } else {
             let why = Failure::Status(status);
             self.events.push_back(Event::Failed { what: "test", why });
@@ -149,7 +150,7 @@ impl Client {
                 reply_window_ms: item.reply_window_ms,
                 payload: &payload,
             };
-            if !self.notified(&message, Order::InOrder) {
+            if !self.notified(&message, Arrival::Inbox) {
                 has_room = false;
                 break;
             }
@@ -161,13 +162,20 @@ impl Client {
     }
 
     /// A notification arrived; returns whether it found room.
-    pub(super) fn notified(&mut self, message: &Notification<'_>, order: Order) -> bool {
+    pub(super) fn notified(&mut self, message: &Notification<'_>, by: Arrival) -> bool {
         self.heard_at = self.now;
+        let order = by.order();
         match self.mailbox.handle_notification(self.now, message, order) {
             Received::New(notification) => {
+                if by == Arrival::Inbox && !self.asking.behind {
+                    self.bypass_line();
+                }
                 let id = message.id;
-                self.events
-                    .push_back(Event::Notification { notification, id });
+                self.events.push_back(Event::Notification {
+                    notification,
+                    id,
+                    by,
+                });
                 true
             }
             Received::TooLong => {

@@ -83,9 +83,23 @@ impl Client {
     fn is_for_line(&self, reply: Reply<'_>) -> bool {
         let conn = self.line.and_then(|key| self.conns.get(key));
         conn.is_some_and(|conn| match &conn.stage {
-            Stage::Line(line) => !line.greeted || line.carries(reply),
+            Stage::Line(line) => !line.is_deaf && (!line.greeted || line.carries(reply)),
             _ => true,
         })
+    }
+
+    /// The inbox had what the persistent connection should have brought: a
+    /// firewall may have forgotten it. Replies go by POST until it is heard of
+    /// again, also those that were written to it.
+    pub(super) fn bypass_line(&mut self) {
+        let conn = self.line.and_then(|key| self.conns.get_mut(key));
+        if let Some(Stage::Line(line)) = conn.map(|conn| &mut conn.stage)
+            && line.greeted
+            && !line.is_deaf
+        {
+            line.is_deaf = true;
+            self.mailbox.handle_way_lost();
+        }
     }
 
     /// Whom to ask, by its place in the list: a session is good with the relay

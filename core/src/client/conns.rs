@@ -175,11 +175,14 @@ impl Client {
     }
 
     fn attempt_failed(&mut self, why: Failure) {
-        self.events.push_back(Event::Failed {
-            what: "persistent connection",
+        let attempt = self.pcc.attempts();
+        self.pcc.handle_failed(self.now);
+        self.events.push_back(Event::AttemptFailed {
+            attempt,
+            attempts_max: self.settings.pcc.attempts_max,
+            is_last: self.pcc.poll_timeout().is_none(),
             why,
         });
-        self.pcc.handle_failed(self.now);
     }
 
     fn is_speaking(&self, key: Key) -> bool {

@@ -5,8 +5,7 @@
 
 use core::time::Duration;
 
-use super::Client;
-use crate::notify::Order;
+use super::{Arrival, Client};
 use crate::wire::datagram::{Content, DatagramError, Sealed};
 use crate::wire::proof::SessionKey;
 use crate::wire::replay::ReplayWindow;
@@ -113,7 +112,7 @@ impl Client {
         match opened.map_err(DatagramError::name)? {
             Content::Notification(notification) => {
                 let room = self.events.len() < self.limits.events_max;
-                if !room || !self.notified(&notification, Order::Loose) {
+                if !room || !self.notified(&notification, Arrival::Datagram) {
                     self.asking.inbox = true;
                     return Err("no_room");
                 }

@@ -152,13 +152,12 @@ impl Client {
         }
     }
 
-    /// When the inbox is to be asked although nothing was heard.
+    /// When the inbox is to be asked although nothing was heard. Also while
+    /// the persistent connection is open: one that a firewall has forgotten is
+    /// silent for ever.
     fn poll_at(&self) -> Option<Instant> {
         let interval = self.poll_interval;
-        let wanted = !interval.is_zero()
-            && self.session.is_some()
-            && !self.asking.inbox
-            && !self.is_connected();
+        let wanted = !interval.is_zero() && self.session.is_some() && !self.asking.inbox;
         wanted.then(|| self.heard_at + interval.max(Duration::from_secs(1)))
     }
 

@@ -1,7 +1,7 @@
 //! What the application of a client learns.
 
 use crate::http::ClientError;
-use crate::notify::Handle;
+use crate::notify::{Handle, Order};
 use crate::{ClientId, CloseReason, ConnectError, Incarnation, NotificationId, StoreError};
 
 /// Something for the application.
@@ -16,6 +16,9 @@ pub enum Event {
         incarnation: Incarnation,
         /// Whether the relay granted a persistent connection.
         granted: bool,
+        /// Why not, in a word; `None` if it was granted, or if the relay gave
+        /// no reason that is known.
+        reason: Option<&'static str>,
     },
     /// Something that was asked of the relay failed; it is tried again.
     Failed {
@@ -38,6 +41,20 @@ pub enum Event {
         /// Its place in the list of the settings, from 0.
         relay: usize,
     },
+    /// It is proven to the relay that its datagrams reach this client, which
+    /// needs no persistent connection then.
+    Reached,
+    /// An attempt to open the persistent connection failed.
+    AttemptFailed {
+        /// Which attempt since the last grant, from 1.
+        attempt: u32,
+        /// How many there are at most.
+        attempts_max: u32,
+        /// Whether there is none any more before the next grant.
+        is_last: bool,
+        /// Why it failed.
+        why: Failure,
+    },
     /// The persistent connection is open.
     Connected,
     /// The persistent connection is gone.
@@ -51,6 +68,8 @@ pub enum Event {
         notification: Handle,
         /// Its number.
         id: NotificationId,
+        /// How it came.
+        by: Arrival,
     },
     /// A notification's lifetime is over before it was handled, or before its
     /// reply was taken; the handle ends here.
@@ -74,6 +93,37 @@ pub enum Event {
     IdentityUnreadable,
     /// The client was stopped: its last connection is gone.
     Stopped,
+}
+
+/// The way that a notification came to a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// On its persistent connection.
+    Connection,
+    /// By a datagram, of the relay or of a peer in its subnet: nothing tells
+    /// the two apart.
+    Datagram,
+    /// Out of its inbox.
+    Inbox,
+}
+
+impl Arrival {
+    /// In a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Datagram => "datagram",
+            Self::Inbox => "inbox",
+        }
+    }
+
+    /// Whether all that was said before came before.
+    pub(super) const fn order(self) -> Order {
+        match self {
+            Self::Connection | Self::Inbox => Order::InOrder,
+            Self::Datagram => Order::Loose,
+        }
+    }
 }
 
 /// Why something did not work.

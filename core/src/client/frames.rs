@@ -3,10 +3,9 @@
 use core::time::Duration;
 
 use super::drive::Step;
-use super::event::{Event, Failure};
+use super::event::{Arrival, Event, Failure};
 use super::serving::Serving;
 use super::{Client, Conn, Stage};
-use crate::notify::Order;
 use crate::wire::message::{ByeReason, ToClient, VERSION};
 use crate::{Close, ConnId, Key, Output};
 
@@ -137,6 +136,7 @@ impl Client {
             let begun = deadline.filter(|_| !some_whole).unwrap_or(due);
             let waits = line.deframer.is_partial() && line.can_take();
             *deadline = waits.then_some(begun);
+            line.is_deaf &= !some_whole;
         }
         taken
     }
@@ -230,7 +230,7 @@ impl Client {
                 }
             }
             ToClient::Notification(notification) => {
-                if self.asking.behind || !self.notified(&notification, Order::InOrder) {
+                if self.asking.behind || !self.notified(&notification, Arrival::Connection) {
                     self.asking.behind = true;
                     self.asking.inbox = true;
                 }

@@ -403,7 +403,9 @@ impl World {
             }
             Event::Connected => assert!(!core::mem::replace(&mut self.connected, true)),
             Event::Disconnected { .. } => self.connected = false,
-            Event::Notification { notification, id } => {
+            Event::Notification {
+                notification, id, ..
+            } => {
                 assert!(!self.handed.iter().any(|(_, other)| *other == id));
                 self.handed.push((notification, id));
                 self.newest = self.newest.max(id);
@@ -422,7 +424,13 @@ impl World {
                 assert!(self.disk.has_identity(client) && from != client);
             }
             Event::RelayChanged { relay } => assert_eq!(relay, self.client.relay()),
-            Event::Failed { .. }
+            Event::AttemptFailed {
+                attempt,
+                attempts_max,
+                ..
+            } => assert!((1..=attempts_max).contains(&attempt)),
+            Event::Reached
+            | Event::Failed { .. }
             | Event::StorageFailed { .. }
             | Event::IdentityUnavailable { .. }
             | Event::IdentityUnreadable => {}

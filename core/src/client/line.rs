@@ -25,6 +25,9 @@ pub(super) struct Line {
     /// A reply of which a part was written.
     partial: Option<(Handle, u64)>,
     stall: Option<Instant>,
+    /// Something that was to come on it did not: replies take another way
+    /// until it is heard of again.
+    pub(super) is_deaf: bool,
 }
 
 impl Line {
@@ -102,7 +105,7 @@ impl Line {
             mailbox.unpin(handle);
         }
         len += self.write_owed(&mut buf[len..]);
-        while self.greeted && self.can_take() {
+        while self.greeted && !self.is_deaf && self.can_take() {
             let Some((handle, reply)) = mailbox.next_reply() else {
                 break;
             };

@@ -36,7 +36,7 @@ use alloc::sync::Arc;
 use core::net::IpAddr;
 use core::time::Duration;
 
-pub use event::{Event, Failure};
+pub use event::{Arrival, Event, Failure};
 pub use settings::{Limits, RelayAddress, Settings};
 pub use stats::Stats;
 

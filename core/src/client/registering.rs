@@ -25,6 +25,8 @@ pub(super) struct Admitted {
     session: Session,
     period: Duration,
     grant: Option<Grant>,
+    /// Why there is no grant.
+    reason: Option<&'static str>,
     return_window: Option<Duration>,
     notified: Option<NotificationId>,
 }
@@ -150,6 +152,9 @@ impl Client {
             },
             period: Duration::from_secs(answer.register_again_s.into()),
             grant: Grant::of(answer.persistent_connection.as_ref()),
+            reason: answer
+                .persistent_connection
+                .and_then(|it| it.known_reason()),
             return_window: stated_ms(answer.return_window_ms),
             notified: answer.notified,
         });
@@ -173,6 +178,7 @@ impl Client {
             session,
             period,
             grant,
+            reason,
             return_window,
             notified,
         } = admitted;
@@ -202,6 +208,7 @@ impl Client {
             client,
             incarnation,
             granted,
+            reason: reason.filter(|_| !granted),
         });
     }
 

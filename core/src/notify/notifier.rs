@@ -18,7 +18,8 @@ use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random
 pub struct Status {
     /// Its number.
     pub id: NotificationId,
-    /// How many clients it is for.
+    /// How many clients it is for: those that it was for when it was made, and
+    /// more where clients that came to its group were told.
     pub targets: u32,
     /// How many of them it was sent to.
     pub sent: u32,
@@ -26,6 +27,13 @@ pub struct Status {
     pub replied: u32,
     /// When it ends.
     pub expires_at: Instant,
+}
+
+impl Status {
+    /// A client that comes to a group is one that its notifications are for.
+    fn count_who_joined(&mut self) {
+        self.targets = self.targets.max(self.sent);
+    }
 }
 
 /// What a [`Notifier`] tells on its own.
@@ -186,7 +194,14 @@ impl Notifier {
             .min_by_key(|(_, id)| *id)
     }
 
-    /// A notification as the message that carries it, at the moment.
+    /// Whether a notification has not expired.
+    pub fn is_alive(&self, notification: Key) -> bool {
+        let entry = self.entries.get(notification);
+        entry.is_some_and(|entry| !entry.expired)
+    }
+
+    /// A notification as the message that carries it, at the moment; one that
+    /// expired as well, as long as a connection writes it.
     pub fn message(&self, notification: Key) -> Option<message::Notification<'_>> {
         let entry = self.entries.get(notification)?;
         let left = entry.status.expires_at.saturating_since(self.now);
@@ -251,6 +266,7 @@ impl Notifier {
         if id.sequence() > state.sent_through {
             state.sent_through = id.sequence();
             entry.status.sent += 1;
+            entry.status.count_who_joined();
         }
         if order == Order::InOrder {
             state.in_order_through = state.in_order_through.max(id.sequence());
@@ -310,6 +326,7 @@ impl Notifier {
         entry.status.replied += 1;
         // Who replies was sent it, whatever was heard of its way.
         entry.status.sent = entry.status.sent.max(entry.status.replied);
+        entry.status.count_who_joined();
         Ok(())
     }
 

@@ -63,7 +63,8 @@ impl Router {
 
     /// A line of the subnet opened; it takes `room` legs at a time, at least
     /// one and at most `legs_per_line_max`. One that was open under this place
-    /// is closed. Beyond the limits there is no such line.
+    /// is closed. The same line may open anew, in another subnet: its frames
+    /// are numbered on. Beyond the limits there is no such line.
     pub fn handle_line_opened(&mut self, line: Key, subnet: Key, room: u32) {
         if let Some(old) = self.lines.get(line.index()).filter(|old| old.is_open()) {
             let old = Key::new(line.index() as u32, old.generation);
@@ -74,7 +75,12 @@ impl Router {
         let Some(slot) = self.lines.get_or_grow(place, Line::NONE) else {
             return;
         };
-        *slot = Line::opened(line.generation(), subnet, room);
+        let is_same = slot.generation == line.generation();
+        let begun = if is_same { slot.begun } else { 0 };
+        *slot = Line {
+            begun,
+            ..Line::opened(line.generation(), subnet, room)
+        };
         if let Some(place) = self.begin_subnet(subnet) {
             self.subnets[place].lines += 1;
         }
@@ -102,15 +108,16 @@ impl Router {
     ) -> Way {
         self.now = self.now.max(now);
         let avoided = self.last(client).and_then(|last| last.line);
-        let way = match self.subnet_place(subnet).filter(|_| servable) {
+        match self.subnet_place(subnet).filter(|_| servable) {
             Some(place) => self.route_by_peer(place, avoided, datagram),
             None if datagram => Way::Datagram,
             None => Way::None,
-        };
-        if way == Way::Datagram {
-            self.note(client, None);
         }
-        way
+    }
+
+    /// The client's notification left as a datagram: that was its last way.
+    pub fn handle_datagram(&mut self, client: Key) {
+        self.note(client, None);
     }
 
     /// The client answered: the way of its last notification is good.
@@ -136,10 +143,7 @@ impl Router {
             client,
             notification,
         };
-        if self.legs.contains(leg) {
-            return Err(RouteRefusal::OnItsWay);
-        }
-        let place = self.legs.insert(leg).ok_or(RouteRefusal::Full)?;
+        let place = self.legs.insert(leg)?;
         let open = &mut self.lines[line.index() as u32];
         self.legs.push(&mut open.queue, place);
         if open.load() >= open.room {
@@ -225,6 +229,15 @@ impl Router {
             self.freed(line);
         }
         true
+    }
+
+    /// Whether the notification is on its way to the client by a peer.
+    pub fn is_on_its_way(&self, client: Key, notification: Key) -> bool {
+        let leg = Leg {
+            client,
+            notification,
+        };
+        !self.is_empty() && self.legs.contains(leg)
     }
 
     /// How many legs there are, with those whose effect was not polled yet.

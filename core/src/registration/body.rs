@@ -136,6 +136,24 @@ pub struct Verdict {
     pub reason: Option<String>,
 }
 
+impl Verdict {
+    /// The words that a relay gives as reasons.
+    pub const REASONS: [&'static str; 6] = [
+        "disabled",
+        "root",
+        "not_asked",
+        "total_cap",
+        "subnet_cap",
+        "address_cap",
+    ];
+
+    /// The reason, if it is one of [`REASONS`](Self::REASONS).
+    pub fn known_reason(&self) -> Option<&'static str> {
+        let reason = self.reason.as_deref()?;
+        Self::REASONS.into_iter().find(|known| *known == reason)
+    }
+}
+
 /// Bytes written as lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Hex<const N: usize>(pub [u8; N]);

@@ -453,12 +453,10 @@ impl Relay {
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
             }
-            let (over, serves) = (
-                line.over(),
-                line.is_between_frames() && line.serves.is_some(),
-            );
-            if serves {
-                len += self.write_serve(id.key(), &mut buf[len..]);
+            let serves = line.serves.filter(|_| line.is_between_frames());
+            let over = line.over();
+            if let Some(subnet) = serves {
+                len += self.write_serve(id.key(), subnet, &mut buf[len..]);
             }
             if len > 0 {
                 return Some(Step::Written { conn: id, len });
@@ -520,19 +518,17 @@ impl Relay {
             Role::Line(line) => {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
-                let (client, told) = (line.client, line.told);
+                let client = line.client;
                 self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;
                 if let Some(record) = self.registry.get(client) {
                     let name = record.id;
                     self.registry.handle_disconnected(client, id);
-                    if told {
-                        self.events.push_back(Event::Disconnected {
-                            client: name,
-                            conn: id,
-                            why,
-                        });
-                    }
+                    self.events.push_back(Event::Disconnected {
+                        client: name,
+                        conn: id,
+                        why,
+                    });
                 }
             }
             Role::Closing(_) => return,

@@ -46,6 +46,8 @@ pub(super) struct Task {
 struct Queue {
     generation: u32,
     front: Option<Key>,
+    /// The last of those for one member, which stand before those for all.
+    last_single: Option<Key>,
     back: Option<Key>,
 }
 
@@ -53,6 +55,7 @@ impl Queue {
     const NONE: Self = Self {
         generation: u32::MAX,
         front: None,
+        last_single: None,
         back: None,
     };
 }
@@ -80,7 +83,7 @@ impl Fanout {
     }
 
     /// Whether nothing is left to do.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "_test"))]
     pub(super) fn is_empty(&self) -> bool {
         self.spreads.is_empty() && self.tasks.is_empty()
     }
@@ -125,8 +128,8 @@ impl Fanout {
         true
     }
 
-    /// Queues a notification for one member, before what is for all. False if
-    /// there is no room.
+    /// Queues a notification for one member, before what is for all and behind
+    /// what came before for one. False if there is no room.
     pub(super) fn push_one(&mut self, subnet: Key, client: Key, notification: Key) -> bool {
         let Some(task) = self.insert(notification, Some(client), true) else {
             return false;
@@ -135,7 +138,13 @@ impl Fanout {
             self.tasks.remove(task);
             return false;
         };
-        let behind = queue.front.replace(task);
+        let behind = match queue.last_single.replace(task) {
+            None => queue.front.replace(task),
+            Some(before) => self
+                .tasks
+                .get_mut(before)
+                .and_then(|before| before.next.replace(task)),
+        };
         if behind.is_none() {
             queue.back = Some(task);
         }
@@ -209,6 +218,9 @@ impl Fanout {
                     }
                 }
             }
+            if queue.last_single == Some(done) {
+                queue.last_single = before;
+            }
             if next.is_none() {
                 queue.back = before;
             }
@@ -256,7 +268,7 @@ fn queue_mut<'q>(
 
 fn clear(queue: &mut Queue, tasks: &mut Slab<Task>) {
     let mut at = queue.front.take();
-    queue.back = None;
+    (queue.last_single, queue.back) = (None, None);
     while let Some(task) = at.and_then(|key| tasks.remove(key)) {
         at = task.next;
     }
@@ -287,12 +299,17 @@ mod tests {
         assert!(fanout.push_all(key(3), key(1), true));
         assert!(fanout.push_all(key(3), key(2), true));
         assert!(fanout.push_one(key(3), key(9), key(4)));
+        assert!(fanout.push_one(key(3), key(9), key(6)));
         assert_eq!(fanout.next_subnet(), Some(3));
         assert_eq!(fanout.next_subnet(), None, "each subnet once");
         assert_eq!(
             drain(&mut fanout, key(3)),
-            [(4, true), (1, false), (2, false)]
+            [(4, true), (6, true), (1, false), (2, false)],
+            "in the order they came"
         );
+        assert!(fanout.push_one(key(3), key(9), key(7)));
+        assert!(fanout.push_all(key(3), key(8), true));
+        assert_eq!(drain(&mut fanout, key(3)), [(7, true), (8, false)]);
         assert!(fanout.is_empty());
         assert!(fanout.push_all(key(3), key(5), true), "the queue goes on");
         assert_eq!(drain(&mut fanout, key(3)), [(5, false)]);

@@ -25,6 +25,17 @@ impl Relay {
             return;
         };
         let has_ended = http.peer_ended;
+        // The grant may have gone while the 101 was written.
+        let replaced = match self.registry.handle_connected(self.now, client, id) {
+            Ok(replaced) => replaced,
+            Err(why) => {
+                self.stats.lines_refused.count(why.name());
+                return self.end(id, Close::Finish, why.name());
+            }
+        };
+        let Some(name) = self.registry.get(client).map(|record| record.id) else {
+            return;
+        };
         http.server.handle_closed(&mut self.pool);
         let mut line = Line::new(client, after);
         if conn.blocked {
@@ -34,17 +45,8 @@ impl Relay {
         // Frames that stood behind the request were not taken.
         conn.resume = true;
         self.stats.lines += 1;
-        let Some(name) = self.registry.get(client).map(|record| record.id) else {
-            return self.end(id, Close::Finish, "forgotten");
-        };
-        match self.registry.handle_connected(self.now, client, id) {
-            Ok(None) => {}
-            Ok(Some(old)) => self.say_bye(old, ByeReason::Replaced),
-            // The grant went while the 101 was written.
-            Err(why) => return self.end(id, Close::Finish, why.name()),
-        }
-        if let Some(line) = self.line_of(id) {
-            line.told = true;
+        if let Some(old) = replaced {
+            self.say_bye(old, ByeReason::Replaced);
         }
         self.events.push_back(Event::Connected {
             client: name,

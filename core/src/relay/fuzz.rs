@@ -5,14 +5,19 @@
 //! where a promise does not hold: what goes out stands in order and nothing
 //! goes to a connection that is blocked or ended, polling comes to its end,
 //! deadlines lie ahead, tables keep their limits, what is counted agrees with
-//! a naive model, and a notification reaches only who it is for, once on each
-//! connection.
+//! a naive model, a notification reaches only who it is for, once on each
+//! connection, and what goes by datagram goes to who has no connection, one way
+//! at a time, to where it was seen or stands in the peer's own subnet.
 
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
 mod application;
+#[cfg(test)]
+mod directed;
 mod peer;
 mod requests;
+mod told;
+mod ways;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec;
@@ -21,17 +26,18 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use super::connection::Role;
-use super::{Event, Limits, Relay, Settings, To};
+use super::{Event, Limits, Relay, Settings};
 use crate::collections::model::Script;
 use crate::http;
-use crate::notify::{NotifierLimits, NotifyError, NotifyOptions, RouterLimits};
-use crate::registration::RegistryLimits;
+use crate::notify::{NotifierLimits, RouterLimits};
+use crate::registration::{RegistryLimits, RegistrySettings, Site, SubnetName};
 use crate::wire::proof::{ClientSecret, MasterKey, SessionKey};
 use crate::{
     AcceptError, ClientId, CloseReason, ConnId, ConnectError, Endpoint, FileId, Incarnation, Input,
-    Instant, Key, NotificationId, OUTPUT_BUF_MIN, Output, RequestId, Ticket, UnixTime,
+    Instant, Key, Network, NotificationId, OUTPUT_BUF_MIN, Output, RequestId, Ticket, UnixTime,
 };
 use peer::Peer;
+use told::Said;
 
 const MASTER: MasterKey = MasterKey([9; 32]);
 const INCARNATION: Incarnation = Incarnation(3);
@@ -64,20 +70,11 @@ struct Known {
     counter: u64,
 }
 
-/// A notification as the model knows it.
-struct Said {
-    /// `None` is all.
-    target: Option<ClientId>,
-    payload: Vec<u8>,
-    lifetime: Duration,
-    replied: BTreeSet<ClientId>,
-    expired: bool,
-}
-
 /// A relay, what surrounds it, and what is known of it from its outputs.
 struct World {
     relay: Relay,
     limits: Limits,
+    caps: RegistrySettings,
     now: Instant,
     buf: Vec<u8>,
     peers: Vec<Peer>,
@@ -86,6 +83,10 @@ struct World {
     registration: u64,
     registered: BTreeSet<ClientId>,
     said: BTreeMap<NotificationId, Said>,
+    /// Every subnet that a client was in.
+    places: BTreeMap<ClientId, Vec<SubnetName>>,
+    /// Tests that came to a client.
+    tests: Vec<(ClientId, u64)>,
     requests: Vec<RequestId>,
     drained: bool,
 }
@@ -96,10 +97,18 @@ impl World {
         let mut settings = Settings::new(MASTER, INCARNATION);
         settings.registry.secrets_over_plaintext = script.one_in(2);
         settings.registry.persistent_connections = !script.one_in(8);
+        let caps = script.byte().unwrap_or_default();
+        settings.registry.connections_max = if caps & 1 == 1 { 2 } else { 100 };
+        settings.registry.connections_per_subnet_max = u32::from(caps >> 1) % 3;
+        settings.registry.connections_per_address_max = u32::from(caps >> 3) % 4;
+        settings.registry.sites.push(site());
+        settings.datagrams_per_second_max = [0, 1, 20, 20_000][usize::from(caps >> 6)];
+        let caps = settings.registry.clone();
         let spare = usize::from(script.byte().unwrap_or_default()) * 8;
         Self {
             relay: Relay::new(settings, limits.clone(), [5; 32]),
             limits,
+            caps,
             now: Instant::ORIGIN,
             buf: vec![0; OUTPUT_BUF_MIN + spare],
             peers: Vec::new(),
@@ -108,6 +117,8 @@ impl World {
             registration: 0,
             registered: BTreeSet::new(),
             said: BTreeMap::new(),
+            places: BTreeMap::new(),
+            tests: Vec::new(),
             requests: Vec::new(),
             drained: false,
         }
@@ -115,7 +126,7 @@ impl World {
 
     /// Does what the next bytes say; `None` at the end of the script.
     fn operate(&mut self, script: &mut Script<'_>) -> Option<()> {
-        match script.byte()? % 20 {
+        match script.byte()? % 22 {
             0 | 1 => self.accept(script),
             2 => self.send_noise(script),
             3 => self.send_request(script),
@@ -130,20 +141,22 @@ impl World {
             15 => self.pass_time(script),
             16 | 17 => self.notify(script),
             18 => self.act(script),
+            19 => self.confirm(script),
+            20 => self.prove_test(script),
             _ => self.oddity(script),
         }
         Some(())
     }
 
     fn accept(&mut self, script: &mut Script<'_>) {
-        let address = Ipv4Addr::new(if script.one_in(4) { 10 } else { 127 }, 0, 0, 1);
-        let peer = SocketAddr::new(address.into(), 40_000);
+        let place = usize::from(script.byte().unwrap_or_default());
+        let peer = SocketAddr::new(OBSERVED[place % OBSERVED.len()].into(), 40_000);
         match self.relay.accept(self.now, peer, RELAY) {
             Ok(conn) => {
                 let same_place = |other: &Peer| other.conn.index() == conn.index();
                 assert!(!self.peers.iter().any(same_place));
                 assert!(!self.relay.is_draining());
-                self.peers.push(Peer::new(conn));
+                self.peers.push(Peer::new(conn, peer.ip()));
                 if script.one_in(4) {
                     let secure = script.one_in(2);
                     self.input(Input::Introduced { conn, peer, secure });
@@ -210,46 +223,8 @@ impl World {
             assert_eq!(self.relay.now(), before);
         } else {
             self.now = before + span;
+            self.forget_late_legs();
             self.input(Input::Timeout);
-        }
-    }
-
-    fn notify(&mut self, script: &mut Script<'_>) {
-        let target = match script.one_in(3) {
-            true => None,
-            false => self.choose_known(script).map(|at| self.known[at].id),
-        };
-        let fill = script.byte().unwrap_or_default();
-        let payload = match script.one_in(4) {
-            true => vec![fill; PAYLOAD_BYTES_MAX + 1 - usize::from(fill & 1)],
-            false => vec![fill; usize::from(fill & 31)],
-        };
-        let options = NotifyOptions {
-            lifetime: Duration::from_secs(script.number(16).unwrap_or(60)),
-            reply_window: Duration::from_secs(script.number(4).unwrap_or_default()),
-        };
-        let before = self.relay.stats();
-        let to = target.map_or(To::All, To::Client);
-        let unknown = target.is_some_and(|id| self.relay.client(id).is_none());
-        match self.relay.notify(self.now, to, &payload, options) {
-            Ok(id) => {
-                assert!(!unknown);
-                assert!(self.said.keys().next_back().is_none_or(|last| *last < id));
-                let said = Said {
-                    target,
-                    payload,
-                    lifetime: options.lifetime,
-                    replied: BTreeSet::new(),
-                    expired: false,
-                };
-                self.said.insert(id, said);
-            }
-            Err(why) => {
-                assert_eq!(why == NotifyError::UnknownClient, unknown, "{why}");
-                let after = self.relay.stats();
-                assert_eq!(before.notifications_alive, after.notifications_alive);
-                assert_eq!(before.notifications, after.notifications);
-            }
         }
     }
 
@@ -408,8 +383,7 @@ impl World {
                 false
             }
             Output::Datagram { to, bytes } => {
-                assert_ne!(to.port(), 0);
-                self.read_datagram(bytes);
+                self.read_datagram(to, bytes);
                 false
             }
             other => panic!("not a relay's: {other:?}"),
@@ -443,6 +417,7 @@ impl World {
                 .all(|id| self.relay.client(*id).is_some())
         );
         let alive = self.said.values().filter(|said| !said.expired).count() as u64;
+        self.compare_caps();
         // One that expired stays until the connections that write it are done.
         assert!((alive..=alive + stats.lines).contains(&stats.notifications_alive));
         for (id, said) in &self.said {
@@ -479,6 +454,7 @@ impl World {
         for peer in &self.peers {
             assert!(!peer.waits_in_vain(), "bytes are never asked for again");
         }
+        self.come_to_rest(script);
         while !self.peers.is_empty() {
             self.close(0, CloseReason::Done);
         }
@@ -488,6 +464,7 @@ impl World {
         self.settle(script);
         let stats = self.relay.stats();
         assert_eq!((stats.clients, stats.notifications_alive), (0, 0));
+        assert!(self.relay.router.is_empty() && self.relay.fanout.is_empty());
         self.relay.drain(self.now);
         self.settle(script);
         assert!(self.drained);
@@ -513,7 +490,7 @@ fn limits(choice: u8) -> Limits {
             ..http::Limits::default()
         },
         registry: RegistryLimits {
-            clients_max: 3,
+            clients_max: 6,
             hostname_bytes_max: 32,
             interfaces_max: 1,
             ..RegistryLimits::default()
@@ -537,6 +514,21 @@ fn limits(choice: u8) -> Limits {
     }
 }
 
+/// Loopback, a NAT, and two addresses of a site.
+const OBSERVED: [Ipv4Addr; 4] = [
+    Ipv4Addr::LOCALHOST,
+    Ipv4Addr::new(10, 0, 0, 1),
+    Ipv4Addr::new(10, 0, 0, 2),
+    Ipv4Addr::new(10, 0, 0, 3),
+];
+
+fn site() -> Site {
+    Site {
+        name: "site".into(),
+        networks: vec![Network::of(OBSERVED[2].into(), 31).unwrap()],
+    }
+}
+
 const FILE: FileId = FileId::from_key(Key::new(1, 0));
 
 #[cfg(test)]
@@ -548,9 +540,9 @@ mod tests {
 
     /// From nothing to a notification that is replied to.
     const SESSION: &[&[u8]] = &[
-        &[3, 1, 0, 0],                     // start
+        &[3, 1, 0, 0, 0],                  // start
         &[0, 0, 0, 0],                     // accept
-        &[4, 0, 0, 0, 0, 0],               // register
+        &[4, 0, 0, 0, 0, 0, 0],            // register
         &[6, 0, 0, 0, 0, 0, 0, 0, 0],      // connect
         &[16, 0, 0, 5, 0, 8, 60, 0, 0, 0], // notify
         &[10, 0, 0, 4, 6, 0, 0, 0, 0],     // reply

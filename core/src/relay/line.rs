@@ -30,8 +30,6 @@ pub(super) struct Line {
     frame_due: Option<Instant>,
     /// Bytes of an unfinished frame that the relay has counted.
     pub(super) held_bytes: u32,
-    /// The application was told that it is open.
-    pub(super) told: bool,
 }
 
 #[derive(Default)]
@@ -76,7 +74,6 @@ impl Line {
             stall: None,
             frame_due: None,
             held_bytes: 0,
-            told: false,
         }
     }
 

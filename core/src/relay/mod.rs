@@ -2,14 +2,17 @@
 //!
 //! A [`Relay`] owns the machines of floor 3 and one table of connections. It
 //! answers the protocol's own paths (`/v1/register`, `/v1/connect`,
-//! `/v1/inbox`, `/v1/replies/…`); every other request reaches the application
-//! as [`Event::Request`] and is answered by [`Relay::respond`].
+//! `/v1/inbox`, `/v1/replies/…`, `/v1/tests/…`); every other request reaches
+//! the application as [`Event::Request`] and is answered by
+//! [`Relay::respond`].
 //!
 //! Where to look: [`settings`](Settings) and [`limits`](Limits) in
 //! `settings.rs`, the door in and the door out in `drive.rs`, a connection's
 //! state in `connection.rs`, the protocol's paths in `protocol.rs` and their
 //! answers in `answers.rs`, persistent connections in `line.rs` (what goes out)
-//! and `frames.rs` (what comes in), the application's requests in `requests.rs`.
+//! and `frames.rs` (what comes in), the ways to clients without one in
+//! `fanout.rs` (what is still to be brought) and `routing.rs` (how), the
+//! application's requests in `requests.rs`.
 
 mod answers;
 mod connection;
@@ -41,6 +44,7 @@ use crate::registration::{ClientRecord, Registry, Subnet, SubnetName};
 use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
 use fanout::Fanout;
+use routing::membership_of;
 
 /// The sans-IO relay. [The crate's front page](crate) shows how to drive it.
 pub struct Relay {
@@ -217,7 +221,8 @@ impl Relay {
         let mut place = place;
         loop {
             let (client, record) = self.registry.next_from(place)?;
-            let concerned = self.notifier.concerns(key, client, self.membership(client));
+            let membership = membership_of(record);
+            let concerned = self.notifier.concerns(key, client, membership);
             if concerned && !self.notifier.has_replied(notification, record.id) {
                 return Some((client.index(), record));
             }

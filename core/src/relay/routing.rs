@@ -10,7 +10,7 @@ use crate::notify::{Audience, Membership, Order, RouteRefusal, RouterEffect, Way
 use crate::registration::{ClientRecord, Qualifier};
 use crate::wire::datagram::{Content, Fanout as Digest, Hint, PAYLOAD_BYTES_MAX, Test};
 use crate::wire::message::{Notification, ServeWriter};
-use crate::{ConnId, Instant, Key, Machine, NotificationId};
+use crate::{ClientId, ConnId, Instant, Key, Machine, NotificationId};
 
 /// Members of a subnet that one step visits: so many share a frame at least.
 const MEMBERS_PER_STEP: usize = 64;
@@ -114,7 +114,7 @@ impl Relay {
                 notification,
             } => {
                 self.stats.rerouted += 1;
-                if self.notifier.message(notification).is_some() {
+                if self.notifier.is_alive(notification) {
                     self.bring_to(client, notification);
                 }
             }
@@ -168,7 +168,7 @@ impl Relay {
                 }
                 Brought::Done | Brought::Datagram { .. } => match task.only {
                     Some(_) => self.fanout.finish(subnet, key),
-                    None => _ = self.registry.pass_member(subnet),
+                    None => self.registry.pass_member(subnet),
                 },
             }
             if let Brought::Datagram { to, len } = brought {
@@ -182,7 +182,9 @@ impl Relay {
 
     /// The client whose turn it is; `None` if the task is done.
     fn next_of(&mut self, subnet: Key, key: Key, task: Task) -> Option<Key> {
-        self.notifier.message(task.notification)?;
+        if !self.notifier.is_alive(task.notification) {
+            return None;
+        }
         if task.only.is_some() {
             return task.only;
         }
@@ -209,15 +211,18 @@ impl Relay {
         let Some(record) = self.registry.get(client) else {
             return Brought::Done;
         };
-        let (servable, address) = (record.local_address().is_some(), record.udp_address());
+        let (is_connected, address) = (record.is_connected(), record.udp_address());
+        let servable = record.is_servable();
         if !self
             .notifier
             .concerns(notification, client, membership_of(record))
         {
             return Brought::Done;
         }
-        if let Some(conn) = self.registry.connection(client) {
-            if task.wakes {
+        if is_connected {
+            if task.wakes
+                && let Some(conn) = self.registry.connection(client)
+            {
                 self.wake(conn);
             }
             return Brought::Done;
@@ -234,12 +239,14 @@ impl Relay {
                 Err(RouteRefusal::OnItsWay) => Brought::Done,
                 Err(_) => Brought::Later,
             },
+            (Way::Datagram, _) if self.router.is_on_its_way(client, notification) => Brought::Done,
             (Way::Datagram, Some(to)) => {
                 if let Err(at) = self.datagram_rate.take(self.now, 1) {
                     return Brought::Paced(at);
                 }
                 match self.write_datagram(client, subnet, (key, task), buf) {
                     Some(len) => {
+                        self.router.handle_datagram(client);
                         self.notifier
                             .handle_sent(client, notification, Order::Loose);
                         self.stats.sent.count("datagram");
@@ -300,25 +307,26 @@ impl Relay {
         len.ok().map(|len| (to, len))
     }
 
-    /// Writes a frame with what the peer on the line is to pass on; returns
-    /// its length, 0 if there is nothing, or no room for it in `buf`.
-    pub(super) fn write_serve(&mut self, line: Key, buf: &mut [u8]) -> usize {
+    /// Writes a frame with what the peer on the line is to pass on to others of
+    /// its subnet; returns its length, 0 if there is nothing, or no room for it
+    /// in `buf`. What it can pass on no longer takes another way.
+    pub(super) fn write_serve(&mut self, line: Key, subnet: Key, buf: &mut [u8]) -> usize {
         loop {
             let first = self.router.next_batch(line).next();
             let Some(first) = first else {
                 return 0;
             };
-            let target = self.registry.get(first.client);
-            let served = target.is_some_and(|record| record.local_address().is_some());
-            if served && self.notifier.message(first.notification).is_some() {
-                return self.write_batch(line, first.notification, buf);
+            if self.served_at(first.client, subnet).is_some()
+                && self.notifier.is_alive(first.notification)
+            {
+                return self.write_batch(line, subnet, first.notification, buf);
             }
             self.router.skip(line, 1);
             self.bring_to(first.client, first.notification);
         }
     }
 
-    fn write_batch(&mut self, line: Key, notification: Key, buf: &mut [u8]) -> usize {
+    fn write_batch(&mut self, line: Key, subnet: Key, notification: Key, buf: &mut [u8]) -> usize {
         let Some(message) = self.notifier.message(notification) else {
             return 0;
         };
@@ -328,10 +336,8 @@ impl Relay {
         let mut writer = ServeWriter::new(&mut buf[..room], &content);
         let mut targets = 0;
         for leg in self.router.next_batch(line) {
-            let target = self.registry.get(leg.client);
-            let Some((id, address)) =
-                target.and_then(|record| Some((record.id, record.local_address()?)))
-            else {
+            let record = self.registry.get(leg.client);
+            let Some((id, address)) = record.and_then(|record| passed_on_to(record, subnet)) else {
                 break;
             };
             // A counter that is not used would look like a loss.
@@ -351,6 +357,12 @@ impl Relay {
             return 0;
         };
         writer.finish(sequence).unwrap_or_default()
+    }
+
+    /// Where a peer of the subnet finds the client.
+    fn served_at(&self, client: Key, subnet: Key) -> Option<SocketAddr> {
+        let record = self.registry.get(client)?;
+        passed_on_to(record, subnet).map(|(_, address)| address)
     }
 
     /// A client's line serves its subnet, or another one than before, or no
@@ -384,6 +396,13 @@ impl Relay {
         let record = self.registry.get(client);
         record.map_or_else(Membership::default, membership_of)
     }
+}
+
+/// The client, as long as a peer of the subnet is its way: it is in the subnet
+/// and has no connection of its own.
+fn passed_on_to(record: &ClientRecord, subnet: Key) -> Option<(ClientId, SocketAddr)> {
+    let is_there = record.subnet == subnet && !record.is_connected();
+    Some((record.id, record.local_address().filter(|_| is_there)?))
 }
 
 /// The groups of a registered client.

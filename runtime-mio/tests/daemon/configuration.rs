@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::process::{Daemon, run};
+use crate::process::{Daemon, run, tautlined};
 
 #[test]
 fn a_sound_configuration_is_ok() {
@@ -34,6 +34,38 @@ fn a_wrong_key_is_told_with_its_place_and_the_known_ones() {
         assert!(error.starts_with(&place), "{error}");
         assert!(error.contains("connections_max"), "{error}");
     }
+}
+
+#[test]
+fn a_variable_that_sets_nothing_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let told = "TAUTLINE_LISTN_ADDRESSES";
+    let misspelt = |arguments: &[&str]| {
+        let mut command = tautlined();
+        command.env(told, "[]").env("TAUTLINE_TOKEN", "another's");
+        let output = command.args(arguments).output().unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let (code, error) = misspelt(&["--check-config"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        error.starts_with(told) && error.lines().count() == 1,
+        "{error}"
+    );
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let data = dir.path().to_str().unwrap();
+    // The address is taken: it ends once it has told.
+    let (code, log) = misspelt(&["--data-dir", data, "--listen", &address]);
+    assert_eq!(code, Some(1));
+    assert!(
+        log.contains(told) && !log.contains("TAUTLINE_TOKEN"),
+        "{log}"
+    );
 }
 
 #[test]

@@ -5,5 +5,6 @@
 mod configuration;
 mod operator;
 mod process;
+mod reaching;
 mod round_trip;
 mod signals;

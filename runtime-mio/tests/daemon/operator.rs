@@ -27,6 +27,8 @@ fn operator_paths_need_the_token() {
     for (method, path) in [
         ("GET", "/v1/status"),
         ("GET", "/v1/clients"),
+        ("GET", "/v1/subnets"),
+        ("GET", "/v1/notifications/0000000000000001/missing"),
         ("POST", "/v1/notifications"),
         ("GET", "/v1/notifications/0000000000000001"),
     ] {
@@ -131,6 +133,21 @@ fn notifications_that_cannot_be_are_refused() {
             "no-client",
         ),
         (
+            "{\"target\":{\"subnet\":\"10.0.0.0/24\"},\"payload\":\"x\"}".to_owned(),
+            404,
+            "no-subnet",
+        ),
+        (
+            "{\"target\":{\"subnet\":\"10.0.0.0/33\"},\"payload\":\"x\"}".to_owned(),
+            400,
+            "malformed",
+        ),
+        (
+            "{\"target\":{\"site\":\"rome\"},\"payload\":\"x\"}".to_owned(),
+            404,
+            "no-site",
+        ),
+        (
             format!("{{\"target\":{{\"all\":true}},\"payload\":\"{too_long}\"}}"),
             413,
             "too-long",
@@ -146,6 +163,24 @@ fn notifications_that_cannot_be_are_refused() {
     }
     let unknown = daemon.get("/v1/notifications/00000000000000ff");
     assert_eq!(unknown.status, 404);
-    assert_eq!(daemon.get("/v1/notifications/ff").status, 404);
-    assert_eq!(daemon.get("/v1/clients?limit=x").status, 400);
+    for path in [
+        "ff",
+        "ff/missing",
+        "00000000000000ff/missing",
+        "00000000000000ff/present",
+    ] {
+        let answer = daemon.get(&format!("/v1/notifications/{path}"));
+        assert_eq!(answer.status, 404, "{path}");
+    }
+    for query in [
+        "limit=x",
+        "state=closed",
+        "stat=open",
+        "subnet=here",
+        "site=rome",
+        "limit=1&limit=2",
+    ] {
+        let answer = daemon.get(&format!("/v1/clients?{query}"));
+        assert_eq!(answer.status, 400, "{query}: {}", answer.body);
+    }
 }

@@ -53,6 +53,13 @@ impl Daemon {
         }
     }
 
+    /// A daemon with settings of its own, as a file has them.
+    pub(crate) fn configured(dir: &Path, settings: &str) -> Self {
+        let file = dir.join("tautlined.toml");
+        std::fs::write(&file, settings).unwrap();
+        Self::start(dir, &["--config", file.to_str().unwrap()])
+    }
+
     pub(crate) fn signal(&self, signal: i32) {
         let pid = rustix::process::Pid::from_child(&self.child);
         let signal = rustix::process::Signal::from_named_raw(signal).unwrap();

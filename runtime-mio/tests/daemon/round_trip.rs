@@ -5,6 +5,7 @@ use std::time::{Duration, Instant as Wall};
 
 use tautline_core::Instant;
 use tautline_core::client::{Client, Event, Limits, RelayAddress, Settings};
+use tautline_core::registration::Interface;
 use tautline_mio::driver::{Application, Config, Driver};
 use tautline_std::clock::Clock;
 use tautline_std::files::{Files, FilesLimits};
@@ -13,18 +14,23 @@ use tautline_std::tls::{ClientConfig, Roots};
 use crate::process::Daemon;
 
 /// Tests end with a failure, never hang.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Replies to what comes with its own words, in capitals.
 #[derive(Default)]
-struct Shouter {
-    connected: bool,
+pub(crate) struct Shouter {
+    pub(crate) connected: bool,
+    pub(crate) registered: bool,
+    /// Takes notifications and says nothing.
+    pub(crate) is_silent: bool,
 }
 
 impl Application<Client> for Shouter {
     fn event(&mut self, now: Instant, client: &mut Client, event: Event) {
         match event {
+            Event::Registered { .. } => self.registered = true,
             Event::Connected => self.connected = true,
+            Event::Notification { .. } if self.is_silent => {}
             Event::Notification { notification, .. } => {
                 let (_, payload) = client.notification(notification).unwrap();
                 let reply = payload.to_ascii_uppercase();
@@ -35,17 +41,30 @@ impl Application<Client> for Shouter {
     }
 }
 
-fn client(
+pub(crate) fn client(
     daemon: &Daemon,
     dir: &std::path::Path,
     connect_tls: Option<ClientConfig>,
+) -> Driver<Client> {
+    client_with(daemon, dir, connect_tls, 0)
+}
+
+/// A client that states a port for datagrams.
+pub(crate) fn client_with(
+    daemon: &Daemon,
+    dir: &std::path::Path,
+    connect_tls: Option<ClientConfig>,
+    udp_port: u16,
 ) -> Driver<Client> {
     let relay = RelayAddress {
         host: "127.0.0.1".into(),
         port: daemon.address.port(),
         tls: connect_tls.is_some(),
     };
-    let settings = Settings::new(relay, "shouter.example");
+    let mut settings = Settings::new(relay, "shouter.example");
+    let address = std::net::Ipv4Addr::LOCALHOST.into();
+    settings.udp_port = udp_port;
+    settings.interfaces = vec![Interface { address, prefix: 8 }];
     let client = Client::new(settings, Limits::default(), [7; 32]);
     let files = Files::open(dir, FilesLimits::default()).unwrap();
     let config = Config {
@@ -56,7 +75,11 @@ fn client(
 }
 
 /// Turns until the condition holds; it is looked at between turns.
-fn until(driver: &mut Driver<Client>, shouter: &mut Shouter, done: impl Fn(&Shouter) -> bool) {
+pub(crate) fn until(
+    driver: &mut Driver<Client>,
+    shouter: &mut Shouter,
+    done: impl Fn(&Shouter) -> bool,
+) {
     let started = Wall::now();
     while !done(shouter) {
         assert!(started.elapsed() < PATIENCE, "{:?}", driver.statistics());
@@ -80,7 +103,11 @@ fn notified_and_answered(
     let shown = &clients["clients"][0];
     assert_eq!(shown["hostname"], "shouter.example");
     assert_eq!(shown["address"], "127.0.0.1");
-    assert_eq!(shown["connected"], true);
+    assert_eq!(shown["connection"], "open");
+    assert_eq!(shown["way"], "connection");
+    let of_state = |state| ask(&format!("/v1/clients?state={state}"), "")["clients"].clone();
+    assert_eq!(of_state("open").as_array().unwrap().len(), 1);
+    assert_eq!(of_state("granted").as_array().unwrap().len(), 0);
     assert_eq!(clients["next"], serde_json::Value::Null);
 
     for target in [

@@ -73,14 +73,18 @@ impl<'a> SourceFile<'a> {
         };
         let mut spans = Vec::new();
         for (name, value) in table.get_ref() {
+            let name = name.get_ref();
             match value.get_ref() {
-                DeValue::Table(section) => spans.extend(section.iter().map(|(key, value)| {
-                    (
-                        format!("{}.{}", name.get_ref(), key.get_ref()),
-                        value.span(),
-                    )
-                })),
-                _ => spans.push((name.get_ref().to_string(), value.span())),
+                DeValue::Table(section) => add_section(&mut spans, name, section),
+                DeValue::Array(list) => {
+                    for (place, value) in list.iter().enumerate() {
+                        if let DeValue::Table(section) = value.get_ref() {
+                            add_section(&mut spans, &format!("{name}[{place}]"), section);
+                        }
+                    }
+                    spans.push((name.to_string(), value.span()));
+                }
+                _ => spans.push((name.to_string(), value.span())),
             }
         }
         spans
@@ -93,4 +97,9 @@ impl<'a> SourceFile<'a> {
         let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
         (line, 1 + before[line_start..].chars().count())
     }
+}
+
+fn add_section(spans: &mut Vec<(String, Range<usize>)>, name: &str, section: &DeTable<'_>) {
+    let values = section.iter();
+    spans.extend(values.map(|(key, value)| (format!("{name}.{}", key.get_ref()), value.span())));
 }

@@ -7,6 +7,14 @@ struct Sample {
     data_dir: Option<String>,
     relay: Relay,
     log_file: LogFile,
+    rules: Vec<Rule>,
+}
+
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+struct Rule {
+    name: String,
+    weight: u32,
 }
 
 #[derive(Debug, Deserialize, PartialEq)]
@@ -48,6 +56,9 @@ impl Settings for Sample {
     fn check(&self, checks: &mut Checks) {
         checks.range("relay.port", &self.relay.port, 1..=60_000);
         checks.range("log_file.size_max_mb", &self.log_file.size_max_mb, 0..=9);
+        for (place, rule) in self.rules.iter().enumerate() {
+            checks.range(&format!("rules[{place}].weight"), &rule.weight, 1..=9);
+        }
     }
 }
 
@@ -176,6 +187,49 @@ fn errors_in_variables_and_flags_name_them() {
         load("", &[], &[("--name", "relay.nme", "x")]).unwrap_err(),
         "--name: relay.nme: unknown field `nme`, expected one of `port`, `name`, `tls`, \
          `parents`, `role`"
+    );
+}
+
+#[test]
+fn errors_in_lists_of_sections_show_their_place() {
+    let list = "[[rules]]\nname = \"a\"\nweight = 1\n[[rules]]\nweight = ";
+    let load = |weight: &str| from_file(&format!("{list}{weight}\n"));
+    assert_eq!(load("9").unwrap().rules.len(), 2);
+    assert_eq!(
+        load("10").unwrap_err(),
+        "a.toml:5: rules[1].weight is 10, but must be 1 to 9"
+    );
+    assert_eq!(
+        load("true").unwrap_err(),
+        "a.toml:5:10: rules[1].weight: invalid type: boolean `true`, expected u32\n 5 | weight = \
+         true\n   |          ^^^^"
+    );
+    let variable = ("TAUTLINE_RULES", "[{ name = \"a\", weight = 7 }]");
+    assert_eq!(from_environment(&[variable]).unwrap().rules[0].weight, 7);
+    assert_eq!(
+        from_environment(&[("TAUTLINE_RULES", "[{ name = \"a\" }]")]).unwrap_err(),
+        "TAUTLINE_RULES: rules[0].weight is 0, but must be 1 to 9"
+    );
+}
+
+#[test]
+fn variables_that_set_nothing_are_named() {
+    let mut sources = Sources::default();
+    let names = [
+        "TAUTLINE_CONFIG",
+        "TAUTLINE_TOKEN",
+        "TAUTLINE_RELAY",
+        "TAUTLINE_RELAY_PORT",
+        "TAUTLINE_DATA_DIR",
+        "TAUTLINE_RULES",
+        "TAUTLINE_RULE",
+        "TAUTLINE_DATADIR",
+        "OTHER",
+    ];
+    sources.environment(names.map(|name| (name.into(), "1".into())));
+    assert_eq!(
+        sources.strangers::<Sample>(),
+        ["TAUTLINE_RULE", "TAUTLINE_DATADIR"]
     );
 }
 

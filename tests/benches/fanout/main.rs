@@ -5,6 +5,7 @@
 //! ```sh
 //! cargo bench -p tautline-tests --bench fanout                 # 10,000 and 19,000
 //! cargo bench -p tautline-tests --bench fanout -- 2000 10      # connections, rounds
+//! cargo bench -p tautline-tests --bench fanout -- datagrams    # by datagram
 //! ```
 //!
 //! Each server is a process of its own and runs alone; its CPU time (user and
@@ -12,6 +13,7 @@
 //! are sockets of this process, which reads and drops what comes. nats-server
 //! is Debian's package; without it its column says so.
 
+mod datagrams;
 mod servers;
 mod subscribers;
 
@@ -27,6 +29,8 @@ use tautline_tests::fleet;
 const PAYLOAD_BYTES: usize = 64;
 /// How many times the servers take turns; the median is printed.
 const TURNS: usize = 3;
+/// Clients that are notified by datagram.
+const DATAGRAM_TARGETS: usize = 10_000;
 
 fn main() {
     let arguments: Vec<String> = std::env::args()
@@ -36,14 +40,25 @@ fn main() {
     if arguments.first().is_some_and(|word| word == "bare") {
         return bare_server(arguments[1].parse().expect("a frame's length"));
     }
+    if arguments
+        .first()
+        .is_some_and(|word| word == "bare-datagrams")
+    {
+        let [port, targets] = [1, 2].map(|place| arguments[place].parse().expect("a number"));
+        return datagrams::bare(port as u16, targets);
+    }
     let rounds = arguments
         .get(1)
         .map_or(20, |text| text.parse().expect("rounds"));
     match arguments.first() {
+        Some(word) if word == "datagrams" => datagrams::compare(DATAGRAM_TARGETS, rounds),
         Some(text) => compare(text.parse().expect("connections"), rounds),
-        None => [10_000, 19_000]
-            .into_iter()
-            .for_each(|count| compare(count, rounds)),
+        None => {
+            [10_000, 19_000]
+                .into_iter()
+                .for_each(|count| compare(count, rounds));
+            datagrams::compare(DATAGRAM_TARGETS, rounds);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
+use std::ops::Range;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use rustix::net::{AddressFamily, SocketType};
@@ -24,17 +25,7 @@ pub(crate) trait Server {
 
     /// CPU time of the process so far, user and system.
     fn cpu_micros(&self) -> f64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.process().id()));
-        let stat = stat.expect("the process lives");
-        let fields: Vec<&str> = stat
-            .rsplit_once(')')
-            .expect("a name")
-            .1
-            .split_whitespace()
-            .collect();
-        let ticks: f64 =
-            fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
-        ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64
+        cpu_micros(self.process())
     }
 
     /// Its own memory, without files and shared pages.
@@ -55,8 +46,23 @@ pub(crate) trait Server {
     }
 }
 
+/// CPU time of a process so far, user and system.
+pub(crate) fn cpu_micros(process: &Child) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()));
+    let stat = stat.expect("the process lives");
+    let fields: Vec<&str> = stat
+        .rsplit_once(')')
+        .expect("a name")
+        .1
+        .split_whitespace()
+        .collect();
+    let ticks: f64 =
+        fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
+    ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64
+}
+
 /// A process that ends with its handle.
-struct Process(Child);
+pub(crate) struct Process(pub(crate) Child);
 
 impl Drop for Process {
     fn drop(&mut self) {
@@ -69,9 +75,13 @@ impl Drop for Process {
 /// the loopback network.
 fn connect_from(place: usize, to: SocketAddr) -> TcpStream {
     let source = Ipv4Addr::new(127, 1, (place / 4_000) as u8, 1);
+    connect(SocketAddr::new(IpAddr::V4(source), 0), to)
+}
+
+fn connect(source: SocketAddr, to: SocketAddr) -> TcpStream {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
     let socket = socket.expect("a socket");
-    rustix::net::bind(&socket, &SocketAddr::new(IpAddr::V4(source), 0)).expect("an address");
+    rustix::net::bind(&socket, &source).expect("an address");
     rustix::net::connect(&socket, &to).expect("a connection");
     let socket = TcpStream::from(socket);
     socket.set_nodelay(true).expect("a socket");
@@ -89,7 +99,17 @@ pub(crate) struct Relay {
 }
 
 impl Relay {
+    /// As large as the fan-out needs it.
     pub(crate) fn start() -> Self {
+        Self::start_with(&[
+            ("TAUTLINE_PERSISTENT_CONNECTIONS_CONNECTIONS_MAX", "50000"),
+            ("TAUTLINE_PERSISTENT_CONNECTIONS_PER_SUBNET_MAX", "0"),
+            ("TAUTLINE_PERSISTENT_CONNECTIONS_PER_ADDRESS_MAX", "0"),
+        ])
+    }
+
+    /// With these settings.
+    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let address = super::free_address();
         let child = Command::new(tautline_tests::binary("tautlined"))
@@ -101,6 +121,7 @@ impl Relay {
                 "--data-dir",
             ])
             .arg(data.path())
+            .envs(settings.iter().copied())
             .stdout(Stdio::piped())
             .spawn()
             .expect("the daemon starts");
@@ -125,13 +146,50 @@ impl Relay {
         }
     }
 
+    /// Registers clients that take datagrams on `port`, from the address of
+    /// `source`.
+    pub(crate) fn register(&self, source: SocketAddr, places: Range<usize>, port: u16) {
+        let mut control = BufReader::new(connect(source, self.address));
+        for place in places {
+            let body = fleet::registration(place, port);
+            exchange(&mut control, "POST", "/v1/register", "", &body);
+        }
+    }
+
+    /// Notifies all; returns the notification's id.
+    pub(crate) fn notify(&mut self) -> String {
+        let body = format!(
+            r#"{{"target":{{"all":true}},"payload":"{}"}}"#,
+            "x".repeat(PAYLOAD_BYTES)
+        );
+        let answer = self.ask("POST", "/v1/notifications", &body);
+        let id = answer.split('"').nth(3);
+        id.expect("an id").into()
+    }
+
+    /// How many targets of a notification were sent it.
+    pub(crate) fn sent(&mut self, id: &str) -> u64 {
+        let answer = self.ask("GET", &format!("/v1/notifications/{id}"), "");
+        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+        answer["sent"].as_u64().expect("a figure")
+    }
+
+    fn ask(&mut self, method: &str, target: &str, body: &str) -> String {
+        let token = format!("Authorization: Bearer {}\r\n", self.token);
+        let address = self.address;
+        let operator = self.operator.get_or_insert_with(|| {
+            BufReader::new(TcpStream::connect(address).expect("a connection"))
+        });
+        exchange(operator, method, target, &token, body)
+    }
+
     /// One line of clients: each registers over one connection and opens its
     /// own.
     fn bring(&self, subscribers: &mut Subscribers, count: usize) {
         let control = TcpStream::connect(self.address).expect("a connection");
         let mut control = BufReader::new(control);
         for place in 0..count {
-            let body = fleet::registration(place);
+            let body = fleet::registration(place, 0);
             let answer = exchange(&mut control, "POST", "/v1/register", "", &body);
             let head = fleet::upgrade(&answer);
             let mut socket = connect_from(place, self.address);
@@ -145,18 +203,10 @@ impl Relay {
 impl Server for Relay {
     fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
         self.bring(subscribers, count);
-        let operator = TcpStream::connect(self.address).expect("a connection");
-        self.operator = Some(BufReader::new(operator));
     }
 
     fn publish(&mut self) {
-        let body = format!(
-            r#"{{"target":{{"all":true}},"payload":"{}"}}"#,
-            "x".repeat(64)
-        );
-        let token = format!("Authorization: Bearer {}\r\n", self.token);
-        let operator = self.operator.as_mut().expect("connected");
-        exchange(operator, "POST", "/v1/notifications", &token, &body);
+        self.notify();
     }
 
     fn delivery_bytes(&self) -> usize {

@@ -25,8 +25,11 @@ mod registration;
 mod relay;
 mod rig;
 mod scenario;
+#[path = "../../../core/benches/inputs/subnets.rs"]
+mod subnets;
 #[path = "../../../core/benches/inputs/timers.rs"]
 mod timers;
+mod ways;
 mod wire;
 
 use std::process::ExitCode;
@@ -39,6 +42,7 @@ const ROOMS: &[&[Scenario]] = &[
     http::SCENARIOS,
     registration::SCENARIOS,
     relay::SCENARIOS,
+    ways::SCENARIOS,
 ];
 
 fn main() -> ExitCode {

@@ -36,7 +36,7 @@ fn find(clients: usize) -> usize {
     let mut registry = Registry::new(settings, RegistryLimits::default(), random);
     let observed = (Ipv4Addr::LOCALHOST, 40_000).into();
     let ids = (0..clients).map(|place| {
-        let body = fleet::registration(place);
+        let body = fleet::registration(place, 0);
         let admitted = registry.handle_registration(
             NOW,
             observed,

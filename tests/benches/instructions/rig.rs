@@ -26,7 +26,11 @@ impl Rig {
             connections_max: connections as u32,
             ..Limits::default()
         };
-        let settings = Settings::new(MasterKey([7; 32]), Incarnation(1));
+        let mut settings = Settings::new(MasterKey([7; 32]), Incarnation(1));
+        // All of them come from one address.
+        settings.registry.connections_max = connections as u32;
+        settings.registry.connections_per_subnet_max = 0;
+        settings.registry.connections_per_address_max = 0;
         Self {
             relay: Relay::new(settings, limits, [1; 32]),
             buf: Box::new([0; OUTPUT_BUF_MIN]),
@@ -115,5 +119,5 @@ impl Rig {
 
 /// A client's first registration, as it goes over the wire.
 pub(crate) fn registration(place: usize) -> String {
-    fleet::request("POST", "/v1/register", "", &fleet::registration(place))
+    fleet::request("POST", "/v1/register", "", &fleet::registration(place, 0))
 }

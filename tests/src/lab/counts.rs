@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::space::Space;
 
 /// Packets by the other end's address and the port that they went to.
-type Packets = BTreeMap<(Ipv4Addr, u16), u64>;
+pub type Packets = BTreeMap<(Ipv4Addr, u16), u64>;
 
 /// What went through a host since it was made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -29,7 +29,7 @@ mod rules;
 mod space;
 mod town;
 
-pub use counts::Counts;
+pub use counts::{Counts, Packets};
 pub use operator::Operator;
 pub use router::Router;
 pub use town::{Host, Lab, Site};

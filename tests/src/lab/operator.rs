@@ -9,28 +9,38 @@ use tautline_std::call::Caller;
 use tautline_std::private::Secret;
 
 use super::{Host, PORT};
-use crate::wait_for;
+use crate::{binary, wait_for};
 
 /// Asks the relay on the relay's own machine.
 #[derive(Debug)]
 pub struct Operator<'a> {
     relay: &'a Host,
     caller: Caller,
+    token: String,
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 impl<'a> Operator<'a> {
     /// The operator of a relay that has started once: its token is in `data`.
     pub(super) fn new(relay: &'a Host, data: &Path) -> Self {
         let token = std::fs::read_to_string(data.join("operator-token")).expect("a token");
+        let token = token.trim().to_owned();
         let origin = format!("127.0.0.1:{PORT}").parse().expect("an origin");
         let caller = Caller {
             origin,
             tls: None,
-            token: Some(Secret::new(token.trim())),
+            token: Some(Secret::new(&token)),
             sends_token_in_clear: false,
             timeout: Duration::from_secs(10),
         };
-        Self { relay, caller }
+        Self {
+            relay,
+            caller,
+            token,
+        }
     }
 
     /// What the relay answers to GET.
@@ -68,6 +78,36 @@ impl<'a> Operator<'a> {
             assert_eq!(twin, None, "two of one name");
         }
         by_name
+    }
+
+    /// All subnets by their name: clients, of them connected, of them granted.
+    ///
+    /// # Panics
+    /// When there are more than fit one page.
+    pub fn subnets(&self) -> BTreeMap<String, [u64; 3]> {
+        let page = self.get("/v1/subnets");
+        assert_eq!(page["next"], Value::Null, "more than one page");
+        let subnets = page["subnets"].as_array().expect("a list").iter();
+        let read = |subnet: &Value| {
+            let name = subnet["subnet"].as_str().expect("a name").to_owned();
+            let figure = |key: &str| subnet[key].as_u64().expect("a number");
+            (name, ["clients", "connected", "granted"].map(figure))
+        };
+        subnets.map(read).collect()
+    }
+
+    /// Runs `tautline` as an operator would, and prints what it printed.
+    ///
+    /// # Panics
+    /// When it fails.
+    pub fn show(&self, arguments: &[&str]) -> String {
+        let mut command = self.relay.space.command(binary("tautline"));
+        command.args(arguments).env("TAUTLINE_TOKEN", &self.token);
+        let output = command.output().expect("the command starts");
+        let (said, wrong) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{arguments:?}: {said}{wrong}");
+        println!("$ tautline {}\n{said}", arguments.join(" "));
+        said
     }
 
     /// Waits until a client's record is as wanted, and returns it.

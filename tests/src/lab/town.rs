@@ -1,12 +1,14 @@
 //! The lab as a whole: its machines, and how they are joined.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
+use std::fmt::{Display, Write};
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -36,6 +38,7 @@ pub struct Lab {
     pub d1: Host,
     internet: Space,
     dir: TempDir,
+    built: Instant,
 }
 
 /// A router, a switch, and the clients behind them.
@@ -125,6 +128,7 @@ impl Lab {
             south: builder.site(&internet, "south", SOUTH, ["e1", "e2"]),
             internet,
             dir: tempfile::tempdir().expect("a folder"),
+            built: Instant::now(),
         })
     }
 
@@ -157,7 +161,7 @@ impl Lab {
         static PATH: LazyLock<PathBuf> = LazyLock::new(|| binary("tautline"));
         let own = format!(
             "data_dir = {:?}\n\
-             relay.address = \"http://{}:{PORT}\"\n\
+             relay.addresses = \"http://{}:{PORT}\"\n\
              relay.secrets_over_plaintext = true\n\
              client.hostname = {:?}\n",
             host.folder(self),
@@ -182,6 +186,25 @@ impl Lab {
     pub fn hosts(&self) -> impl Iterator<Item = &Host> {
         let north = self.north.clients.iter();
         north.chain(&self.south.clients).chain([&self.d1])
+    }
+
+    /// What went through each machine while something was done, by its name.
+    ///
+    /// # Panics
+    /// As `act` does.
+    pub fn watch(&self, act: impl FnOnce()) -> BTreeMap<&'static str, Counts> {
+        let all = || self.hosts().chain([&self.relay]);
+        let before: Vec<_> = all().map(Host::counts).collect();
+        act();
+        let pairs = all().zip(before);
+        pairs
+            .map(|(host, before)| (host.name, host.counts().since(&before)))
+            .collect()
+    }
+
+    /// Prints a line of the story, with the seconds since the lab was built.
+    pub fn tell(&self, what: impl Display) {
+        println!("{:6.1} s  {what}", self.built.elapsed().as_secs_f32());
     }
 
     /// Packets that came to the internet with a private address.

@@ -233,7 +233,9 @@ impl App for ClientApp {
                 let same = before.is_none_or(|before| before == client);
                 assert!(same, "{before:?} became {client}");
             }
-            client::Event::Notification { notification, id } => {
+            client::Event::Notification {
+                notification, id, ..
+            } => {
                 assert!(self.heard.insert(id), "{id} was handed over twice");
                 let told = self.client.notification(notification);
                 assert_eq!(told, Some((id, b"ping".as_slice())));

@@ -174,10 +174,11 @@ impl World {
     pub(super) fn seen_datagrams(&self, node: NodeId, to: NodeId) -> SocketAddr {
         let state = &self.nodes[node.0];
         let crossed = state.site.filter(|_| state.site != self.nodes[to.0].site);
-        crossed.map_or(state.udp_address(), |site| {
-            let port = state.public_udp_port.unwrap_or(state.udp_port);
-            SocketAddr::new(self.public_address(site), port)
-        })
+        let Some(site) = crossed else {
+            return state.udp_address();
+        };
+        let port = state.public_udp_port.unwrap_or(state.udp_port);
+        SocketAddr::new(self.public_address(site), port)
     }
 
     /// The node that a datagram is for; if there is none that it may reach, it

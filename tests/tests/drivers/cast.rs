@@ -35,6 +35,8 @@ pub(crate) fn relay(seed: u64) -> Relay {
     let mut settings = relay::Settings::new(MasterKey([7; 32]), Incarnation(1));
     // No stage has TLS.
     settings.registry.secrets_over_plaintext = true;
+    // All clients of a stage may have one address.
+    settings.registry.connections_per_subnet_max = 0;
     // Nobody returns to a relay that was drained before the script is over.
     settings.return_window = core::time::Duration::from_secs(3_600);
     let seed = Dice::of_step(seed, 0).seed();
@@ -90,7 +92,9 @@ pub(crate) fn hear_client(
         Event::Connected => "connected".to_owned(),
         Event::Disconnected { why } => format!("disconnected: {why}"),
         Event::Stopped => "stopped".to_owned(),
-        Event::Notification { notification, id } => {
+        Event::Notification {
+            notification, id, ..
+        } => {
             about = Some(id);
             let (told, payload) = client.notification(notification).expect("it waits");
             assert_eq!(told, id);

@@ -136,11 +136,32 @@ fn without_a_verdict_there_is_no_connection() {
     disk(&mut rig);
     assert!(matches!(
         rig.told()[..],
-        [Event::Registered { granted: false, .. }]
+        [Event::Registered {
+            granted: false,
+            reason: None,
+            ..
+        }]
     ));
     let conn = connected(&mut rig);
     let asked = request(&mut rig, conn);
     assert!(asked.starts_with("GET /v1/inbox HTTP/1.1\r\n"), "{asked}");
+}
+
+#[test]
+fn why_there_is_no_grant_is_told_if_the_word_is_known() {
+    let known = Verdict::REASONS.into_iter().map(|word| (word, Some(word)));
+    for (word, expected) in known.chain([("weather", None)]) {
+        let (mut rig, conn) = asking();
+        let mut denied = answer(true, false);
+        if let Some(verdict) = &mut denied.persistent_connection {
+            verdict.reason = Some(word.into());
+        }
+        respond(&mut rig, conn, 200, &text(&denied));
+        disk(&mut rig);
+        let told = rig.told();
+        let is_right = |event: &Event| matches!(event, Event::Registered { granted: false, reason, .. } if *reason == expected);
+        assert!(told.iter().any(is_right), "{word}: {told:?}");
+    }
 }
 
 #[test]

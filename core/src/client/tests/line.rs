@@ -19,7 +19,15 @@ fn bye(reason: ByeReason, retry_after_ms: u32) -> Vec<u8> {
     }))
 }
 
-const LINE: &str = "persistent connection";
+/// A failed attempt of four.
+fn attempt_failed(attempt: u32, why: Failure) -> Event {
+    Event::AttemptFailed {
+        attempt,
+        attempts_max: 4,
+        is_last: attempt == 4,
+        why,
+    }
+}
 
 #[test]
 fn p2_a_refused_one_is_tried_every_three_minutes_four_in_all() {
@@ -28,7 +36,7 @@ fn p2_a_refused_one_is_tried_every_three_minutes_four_in_all() {
         for attempt in 1..=4 {
             respond(&mut rig, conn, status, b"no");
             let why = Failure::Status(status);
-            assert_eq!(rig.told(), [failed(LINE, why)], "{attempt}");
+            assert_eq!(rig.told(), [attempt_failed(attempt, why)]);
             if attempt < 4 {
                 assert_eq!(until_connect(&mut rig), 180 * SECOND);
                 conn = connected(&mut rig);
@@ -57,7 +65,7 @@ fn a_first_frame_that_is_missing_or_another_ends_it() {
     let (mut rig, conn) = upgrading();
     rig.feed(conn, SWITCHING);
     rig.wait(10 * SECOND);
-    assert_eq!(rig.told(), [failed(LINE, Failure::TimedOut)]);
+    assert_eq!(rig.told(), [attempt_failed(1, Failure::TimedOut)]);
     assert_eq!(rig.wire(conn).closed, Some(Close::Abort));
 
     let newer = frame(ToClient::Hello(Hello {
@@ -73,7 +81,7 @@ fn a_first_frame_that_is_missing_or_another_ends_it() {
         let (mut rig, conn) = upgrading();
         rig.feed(conn, SWITCHING);
         rig.feed_split(conn, &bytes);
-        assert_eq!(rig.told(), [failed(LINE, Failure::Protocol(why))]);
+        assert_eq!(rig.told(), [attempt_failed(1, Failure::Protocol(why))]);
         assert_eq!(said(&mut rig, conn), [Said::Bye("protocol error")]);
         assert_eq!(rig.wire(conn).closed, Some(Close::Finish));
         assert!(!rig.endpoint.is_connected());
@@ -228,7 +236,7 @@ fn a_hello_behind_a_fault_is_not_heard() {
         rig.feed(conn, &hello(3, 65_600));
         rig.feed(conn, &notification(2));
         let why = Failure::Protocol("the first frame is no hello");
-        assert_eq!(rig.told(), [failed(LINE, why)]);
+        assert_eq!(rig.told(), [attempt_failed(1, why)]);
         assert!(!rig.endpoint.is_connected());
         rig.writable(conn);
         assert_eq!(said(&mut rig, conn), [Said::Bye("protocol error")]);
@@ -294,7 +302,7 @@ fn p2_a_renewal_that_fails_four_times_leaves_the_old_one() {
     let (mut rig, old, mut new) = renewing();
     for attempt in 1..=4 {
         respond(&mut rig, new, 503, b"");
-        assert_eq!(rig.told(), [failed(LINE, Failure::Status(503))]);
+        assert_eq!(rig.told(), [attempt_failed(attempt, Failure::Status(503))]);
         assert!(rig.endpoint.is_connected());
         if attempt < 4 {
             assert_eq!(until_connect(&mut rig), 180 * SECOND);

@@ -190,3 +190,49 @@ fn one_that_expires_is_told_and_can_not_be_replied_to() {
     let gone = crate::notify::ReplyMisuse::Gone;
     assert_eq!(rig.endpoint.reply(now, handle, b"late"), Err(gone));
 }
+
+#[test]
+fn a_line_that_is_silent_for_long_is_not_relied_on() {
+    let (mut rig, line) = opened(client());
+    rig.feed(line, &notification(1));
+    let (handle, first) = notified(&mut rig)[0];
+    reply(&mut rig, handle, b"lost");
+    assert_eq!(said(&mut rig, line), [Said::Reply(first, 4)]);
+    // Nothing new: that is no reason to doubt the line.
+    let polls_after = until_connect(&mut rig);
+    assert!((810 * SECOND..=990 * SECOND).contains(&polls_after));
+    let control = connected(&mut rig);
+    assert!(request(&mut rig, control).starts_with("GET /v1/inbox?after=0000000300000001 "));
+    respond(&mut rig, control, 200, &inbox(&[], false));
+    assert_eq!(rig.wire(control).closed, Some(Close::Finish));
+
+    // What the line should have brought is answered by POST, and so is what
+    // was answered on the line and not taken.
+    assert_eq!(until_connect(&mut rig), polls_after);
+    let control = connected(&mut rig);
+    rig.written(control);
+    respond(&mut rig, control, 200, &inbox(&[2], false));
+    let asked = request(&mut rig, control);
+    assert!(
+        asked.starts_with(&alloc::format!("POST /v1/replies/{first} ")),
+        "{asked}"
+    );
+    respond(&mut rig, control, 204, b"");
+    let (handle, second) = notified(&mut rig)[0];
+    reply(&mut rig, handle, b"pong");
+    let control = connected(&mut rig);
+    let asked = request(&mut rig, control);
+    assert!(
+        asked.starts_with(&alloc::format!("POST /v1/replies/{second} ")),
+        "{asked}"
+    );
+    respond(&mut rig, control, 204, b"");
+    assert_eq!(said(&mut rig, line), []);
+
+    // Until it is heard of again.
+    rig.feed(line, &notification(3));
+    let (handle, third) = notified(&mut rig)[0];
+    reply(&mut rig, handle, b"pong");
+    assert_eq!(said(&mut rig, line), [Said::Reply(third, 4)]);
+    assert!(rig.endpoint.is_connected());
+}

@@ -132,6 +132,7 @@ fn registered(mut rig: Rig<Client>, granted: bool) -> Rig<Client> {
         client,
         incarnation,
         granted,
+        reason: None,
     };
     assert_eq!(rig.told(), [event]);
     rig
@@ -140,9 +141,17 @@ fn registered(mut rig: Rig<Client>, granted: bool) -> Rig<Client> {
 /// The upgrade's answer.
 const SWITCHING: &[u8] = b"HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: tautline\r\n\r\n";
 
-/// A client with its persistent connection, and that.
+/// A client with its persistent connection, and that. It does not ask its inbox
+/// by itself.
 fn with_line(limits: Limits) -> (Rig<Client>, ConnId) {
-    let mut rig = registered(client_with(settings(), limits), true);
+    let mut settings = settings();
+    settings.poll_interval = Duration::ZERO;
+    opened(client_with(settings, limits))
+}
+
+/// A client that opened its persistent connection, and that.
+fn opened(rig: Rig<Client>) -> (Rig<Client>, ConnId) {
+    let mut rig = registered(rig, true);
     let conn = connected(&mut rig);
     let asked = request(&mut rig, conn);
     assert!(
@@ -206,7 +215,9 @@ fn inbox(sequences: &[u32], more: bool) -> Vec<u8> {
 fn notified(rig: &mut Rig<Client>) -> Vec<(Handle, NotificationId)> {
     let told = rig.told().into_iter();
     told.filter_map(|event| match event {
-        Event::Notification { notification, id } => Some((notification, id)),
+        Event::Notification {
+            notification, id, ..
+        } => Some((notification, id)),
         _ => None,
     })
     .collect()

@@ -166,7 +166,8 @@ fn a_try_that_fails_goes_straight_back_and_a_line_stays() {
     let control = connected_to(&mut rig, 0);
     rig.written(control);
     respond(&mut rig, control, 401, b"");
-    rig.wait(30 * MINUTE);
+    // Before it asks its inbox.
+    rig.wait(14 * MINUTE);
     assert!(rig.endpoint.is_connected());
     assert!(rig.connects.is_empty(), "{:?}", rig.connects);
     assert!(rig.stores.is_empty(), "no registration is under way");

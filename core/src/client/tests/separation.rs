@@ -56,7 +56,8 @@ fn a_clone_takes_the_identity_that_it_is_given_when_it_is_on_disk() {
             Event::Registered {
                 client,
                 incarnation,
-                granted
+                granted,
+                reason: None,
             }
         ]
     );

@@ -108,7 +108,10 @@ impl Pair {
 
     fn open(&mut self, script: &mut Script<'_>) -> Option<()> {
         self.generation += 1;
-        let key = Key::new(u32::from(script.byte()?) % (LINES + 1), self.generation);
+        let fresh = Key::new(u32::from(script.byte()?) % (LINES + 1), self.generation);
+        // Or one that is open moves to another subnet.
+        let moves = self.lines.first().filter(|_| script.one_in(4));
+        let (key, begun) = moves.map_or((fresh, 0), |line| (line.key, line.begun));
         let (subnet, room) = (subnet(script)?, usize::from(script.byte()? % 6));
         self.router.handle_line_opened(key, subnet, room as u32);
         let old = self
@@ -123,7 +126,7 @@ impl Pair {
                 key,
                 subnet,
                 room: room.clamp(1, LIMITS.legs_per_line_max as usize),
-                begun: 0,
+                begun,
                 queue: Vec::new(),
                 outstanding: Vec::new(),
                 sulks_until: None,
@@ -170,7 +173,11 @@ impl Pair {
                 return Some(());
             }
             Way::Datagram => {
-                self.last.retain(|(of, _)| *of != client);
+                // It may have to wait, and be routed again.
+                if !script.one_in(4) {
+                    self.router.handle_datagram(client);
+                    self.last.retain(|(of, _)| *of != client);
+                }
                 return Some(());
             }
             Way::None => return Some(()),

@@ -1,7 +1,7 @@
 //! The legs of a router: each in one queue, each pair once.
 
-use super::terms::Leg;
-use crate::collections::{Index, Slab};
+use super::terms::{Leg, RouteRefusal};
+use crate::collections::{Index, KeyHash, Slab};
 use crate::{Instant, Key};
 
 /// A first-in, first-out list through the legs.
@@ -60,31 +60,36 @@ impl Legs {
 
     /// Whether the pair is on its way.
     pub(super) fn contains(&self, leg: Leg) -> bool {
+        self.contains_hashed(self.by_pair.hash_of(&leg), leg)
+    }
+
+    fn contains_hashed(&self, hash: KeyHash, leg: Leg) -> bool {
         let is_same = |place: u32| {
             let key = self.entries.key_at(place as usize);
             key.and_then(|key| self.entries.get(key))
                 .is_some_and(|entry| entry.leg == leg)
         };
-        let hash = self.by_pair.hash_of(&leg);
         self.by_pair.find(hash, is_same).is_some()
     }
 
-    /// A leg in no queue; `None` if there is no room. The caller made sure
-    /// that there is none of the pair.
-    pub(super) fn insert(&mut self, leg: Leg) -> Option<Key> {
+    /// A leg in no queue.
+    pub(super) fn insert(&mut self, leg: Leg) -> Result<Key, RouteRefusal> {
+        let hash = self.by_pair.hash_of(&leg);
+        if self.contains_hashed(hash, leg) {
+            return Err(RouteRefusal::OnItsWay);
+        }
         let entry = Entry {
             leg,
             sequence: 0,
             begun_at: Instant::ORIGIN,
             next: None,
         };
-        let key = self.entries.insert(entry).ok()?;
-        let hash = self.by_pair.hash_of(&leg);
+        let key = self.entries.insert(entry).map_err(|_| RouteRefusal::Full)?;
         if self.by_pair.insert(hash, key.index() as u32).is_err() {
             self.entries.remove(key);
-            return None;
+            return Err(RouteRefusal::Full);
         }
-        Some(key)
+        Ok(key)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Leg> {

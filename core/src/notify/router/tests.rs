@@ -256,6 +256,9 @@ fn a_way_that_was_left_unanswered_is_avoided() {
     let way = router.route(now, client(1), SUBNET, true, true);
     assert_eq!(way, Way::Datagram);
     let way = router.route(now, client(1), SUBNET, true, true);
+    assert_eq!(way, Way::Datagram, "none has left");
+    router.handle_datagram(client(1));
+    let way = router.route(now, client(1), SUBNET, true, true);
     assert_eq!(way, Way::Peer(first), "the datagram was left unanswered");
 }
 

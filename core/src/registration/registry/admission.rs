@@ -6,7 +6,7 @@ use core::time::Duration;
 use super::super::body::{Answer, Hex, Interface, PROTOCOL, Request, Verdict};
 use super::holders::{Counted, ReleaseReason, Seat};
 use super::record::{ClientRecord, Details, Instances, NO_SITE};
-use super::refusal::Refusal;
+use super::refusal::{Denial, Refusal};
 use super::settings::Role;
 use super::subnet::Position;
 use super::{Registry, subnet};
@@ -228,7 +228,7 @@ impl Registry {
             seat: Seat::NONE,
             proven: !applicant.first,
             connected: false,
-            grant_ended: false,
+            denied: None,
             udp_proven: false,
         }
     }
@@ -302,13 +302,13 @@ impl Registry {
         let seat = self.clients.get(client).map(|record| record.seat);
         let own = seat.and_then(|seat| self.holders.key_of(seat));
         let reason = match (self.settings.persistent_connections, self.settings.role) {
-            (false, _) => Err("disabled"),
-            (true, Role::Root) => Err("root"),
-            _ if !request.persistent_connection => Err("not_asked"),
+            (false, _) => Err(Denial::Disabled),
+            (true, Role::Root) => Err(Denial::Root),
+            _ if !request.persistent_connection => Err(Denial::NotAsked),
             _ => self.holders.judge(own, at),
         };
         let reason = reason.err();
-        self.verdicts.count(reason.unwrap_or("granted"));
+        self.verdicts.count(reason.map_or("granted", Denial::name));
         let holder = match reason {
             None => {
                 let tested = request.udp_port != 0;
@@ -320,6 +320,7 @@ impl Registry {
         };
         if let Some(record) = self.clients.get_mut(client) {
             record.seat = Seat::of(holder);
+            record.denied = reason;
         }
         let millis = |span: Duration| match reason {
             None => u32::try_from(span.as_millis()).unwrap_or(u32::MAX),
@@ -333,7 +334,7 @@ impl Registry {
                 _ => self.settings.grant.wait,
             }),
             valid_ms: millis(self.settings.grant.valid()),
-            reason: reason.map(Into::into),
+            reason: reason.map(|why| why.name().into()),
         }
     }
 

@@ -6,7 +6,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
-use super::refusal::ConnectRefusal;
+use super::refusal::{ConnectRefusal, Denial};
 use super::settings::{RegistrySettings, TESTS};
 use super::subnet::SubnetName;
 use crate::collections::{Groups, ReadyList, Slab, TimerKey, Wheel};
@@ -137,10 +137,10 @@ impl Holders {
 
     /// Why there is no room for one more at this place; the client's own entry
     /// does not count.
-    pub(super) fn judge(&self, own: Option<Key>, at: Counted) -> Result<(), &'static str> {
+    pub(super) fn judge(&self, own: Option<Key>, at: Counted) -> Result<(), Denial> {
         let own = own.filter(|own| self.holders.contains(*own));
         if own.is_none() && self.holders.is_full() {
-            return Err("total_cap");
+            return Err(Denial::TotalCap);
         }
         let others = |group: Option<Key>, own_group: Option<Key>, len: usize| {
             len - usize::from(group.is_some() && group == own_group)
@@ -149,12 +149,12 @@ impl Holders {
         let group = self.by_subnet.find(at.subnet);
         let len = group.map_or(0, |group| self.by_subnet.len_of(group));
         if others(group, self.by_subnet.group_of(place), len) >= self.per_subnet_max {
-            return Err("subnet_cap");
+            return Err(Denial::SubnetCap);
         }
         let group = self.by_address.find(at.observed);
         let len = group.map_or(0, |group| self.by_address.len_of(group));
         if others(group, self.by_address.group_of(place), len) >= self.per_address_max {
-            return Err("address_cap");
+            return Err(Denial::AddressCap);
         }
         Ok(())
     }

@@ -22,6 +22,7 @@ use core::time::Duration;
 pub use admission::Admission;
 pub use holders::ReleaseReason;
 pub use record::ClientRecord;
+use refusal::Denial;
 pub use refusal::{ConnectRefusal, Refusal};
 pub use settings::{GrantSettings, RegistryLimits, RegistrySettings, Role, Site};
 pub use subnet::{Qualifier, Subnet, SubnetName};
@@ -190,7 +191,9 @@ impl Registry {
         holds.map_err(|why| match why {
             _ if !self.settings.persistent_connections => ConnectRefusal::Disabled,
             _ if self.settings.role == Role::Root => ConnectRefusal::Root,
-            ConnectRefusal::NotGranted if record.grant_ended => ConnectRefusal::GrantEnded,
+            ConnectRefusal::NotGranted if record.denied == Some(Denial::GrantEnded) => {
+                ConnectRefusal::GrantEnded
+            }
             ConnectRefusal::NotGranted if record.udp_proven => ConnectRefusal::UdpProven,
             why => why,
         })
@@ -485,7 +488,7 @@ impl Machine for Registry {
             Due::Release { client, conn, why } => RegistryEffect::Release { client, conn, why },
             Due::GrantEnded { client, gone } => {
                 if let Some(record) = self.clients.get_mut(client) {
-                    record.grant_ended = true;
+                    record.denied = Some(Denial::GrantEnded);
                     if gone {
                         record.seat = Seat::NONE;
                     }

@@ -7,6 +7,7 @@ use core::num::NonZeroU32;
 
 use super::super::body::{Hex, Interface, Request};
 use super::holders::Seat;
+use super::refusal::Denial;
 use crate::collections::TimerKey;
 use crate::wire::proof::SessionKey;
 use crate::wire::replay::ReplayWindow;
@@ -38,7 +39,8 @@ pub struct ClientRecord {
     /// Whether it has ever used a key that it was given.
     pub(super) proven: bool,
     pub(super) connected: bool,
-    pub(super) grant_ended: bool,
+    /// Why it may not have a persistent connection since its last registration.
+    pub(super) denied: Option<Denial>,
     pub(super) udp_proven: bool,
 }
 
@@ -73,6 +75,17 @@ impl ClientRecord {
         self.connected
     }
 
+    /// Whether it holds a grant and has no connection yet.
+    pub fn is_granted(&self) -> bool {
+        self.seat != Seat::NONE && !self.connected
+    }
+
+    /// Why its last registration was not granted a persistent connection, in
+    /// the word of the verdict; `grant_ended` if it was and none came in time.
+    pub fn denied(&self) -> Option<&'static str> {
+        self.denied.map(Denial::name)
+    }
+
     /// Whether it has ever used a key that it was given.
     pub const fn is_proven(&self) -> bool {
         self.proven
@@ -95,6 +108,12 @@ impl ClientRecord {
     pub fn local_address(&self) -> Option<SocketAddr> {
         let port = (self.udp_port != 0).then_some(self.udp_port)?;
         Some(SocketAddr::new(self.details.local()?, port))
+    }
+
+    /// Whether other clients of its subnet reach it by datagrams: whether it
+    /// has a [`local_address`](Self::local_address).
+    pub fn is_servable(&self) -> bool {
+        self.udp_port != 0 && self.details.has_interface()
     }
 }
 
@@ -188,6 +207,10 @@ impl Details {
             rest = behind;
             Some(own)
         })
+    }
+
+    fn has_interface(&self) -> bool {
+        self.0.first().is_some_and(|place| *place != NO_INTERFACE)
     }
 
     fn local(&self) -> Option<IpAddr> {
@@ -286,6 +309,7 @@ mod tests {
                 assert_eq!(details.hostname(), "wéb-1");
                 let local = used.map(|place| interfaces[place].address.to_canonical());
                 assert_eq!(details.local(), local);
+                assert_eq!(details.has_interface(), local.is_some());
             }
         }
     }

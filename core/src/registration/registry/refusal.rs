@@ -97,3 +97,37 @@ impl ConnectRefusal {
         }
     }
 }
+
+/// Why a client may not have a persistent connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Denial {
+    /// The relay grants none.
+    Disabled,
+    /// The relay is a root.
+    Root,
+    /// The client did not wish for one.
+    NotAsked,
+    /// The relay has as many as it may.
+    TotalCap,
+    /// The subnet has.
+    SubnetCap,
+    /// The address has.
+    AddressCap,
+    /// It was granted one, and did not come in time.
+    GrantEnded,
+}
+
+impl Denial {
+    /// The word of the verdict.
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Root => "root",
+            Self::NotAsked => "not_asked",
+            Self::TotalCap => "total_cap",
+            Self::SubnetCap => "subnet_cap",
+            Self::AddressCap => "address_cap",
+            Self::GrantEnded => "grant_ended",
+        }
+    }
+}

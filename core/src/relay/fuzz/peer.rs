@@ -1,20 +1,19 @@
 //! The other end of a connection: what it offers, and what it may get.
 
-use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec;
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
-use super::{INCARNATION, Known, Said, World};
+use super::ways::Leg;
+use super::{INCARNATION, Known, World};
 use crate::collections::Pool;
 use crate::notify::body::{Inbox, decode_payload};
 use crate::registration::body::Answer;
 use crate::relay::Event;
-use crate::wire::datagram::{Content, Sealed};
 use crate::wire::frame::Deframer;
 use crate::wire::message::{Notification, ToClient};
 use crate::wire::proof::Session;
-use crate::wire::replay::ReplayWindow;
-use crate::{ClientId, Close, ConnId, Endpoint, Input, NotificationId};
+use crate::{ClientId, Close, ConnId, Endpoint, Input, Key, NotificationId};
 
 /// Bytes of answers that are looked through.
 const ANSWERS_BYTES_MAX: usize = 40_000;
@@ -22,6 +21,7 @@ const ANSWERS_BYTES_MAX: usize = 40_000;
 /// A connection as its driver and its peer know it.
 pub(super) struct Peer {
     pub(super) conn: ConnId,
+    pub(super) observed: IpAddr,
     /// Bytes that came and were not taken.
     pub(super) kept: Vec<u8>,
     /// Bytes were refused: they are offered again when the relay asks.
@@ -31,7 +31,7 @@ pub(super) struct Peer {
     pub(super) ended: bool,
     pub(super) send_left: u64,
     take_left: u64,
-    closing: Option<Close>,
+    pub(super) closing: Option<Close>,
     /// The number of a registration whose answer has not come.
     pub(super) registering: Option<u64>,
     /// Who asked for the inbox, and behind what.
@@ -41,28 +41,33 @@ pub(super) struct Peer {
     /// What was replied to by frames.
     pub(super) replied: BTreeSet<NotificationId>,
     answers: Vec<u8>,
-    line: Option<Line>,
+    pub(super) line: Option<Line>,
 }
 
 /// A persistent connection as the client sees it.
-struct Line {
-    client: ClientId,
+pub(super) struct Line {
+    pub(super) client: ClientId,
     deframer: Deframer,
     pool: Pool,
     greeted: bool,
     /// The goodbye came.
-    over: bool,
+    pub(super) over: bool,
     /// The application was told that it is gone.
     left: bool,
     newest: NotificationId,
     /// The number of the last frame with datagrams for others.
-    served: u32,
+    pub(super) served: u32,
+    /// What it was sent to pass on and did not confirm.
+    pub(super) legs: Vec<Leg>,
+    /// The subnet that it passes on to.
+    pub(super) serves: Option<Key>,
 }
 
 impl Peer {
-    pub(super) fn new(conn: ConnId) -> Self {
+    pub(super) fn new(conn: ConnId, observed: IpAddr) -> Self {
         Self {
             conn,
+            observed,
             kept: Vec::new(),
             paused: false,
             blocked: false,
@@ -179,19 +184,26 @@ impl World {
             | Event::RequestOver { .. } => self.learn_of_request(event),
             Event::Registered { client, new, .. } => {
                 assert_eq!(self.registered.insert(client), new);
+                self.learn_of_place(client);
             }
             Event::RegistrationRefused { conn, .. } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.conn == conn) {
                     peer.registering = None;
                 }
             }
-            Event::Forgotten { client } => assert!(self.registered.remove(&client)),
+            Event::Forgotten { client } => {
+                assert!(self.registered.remove(&client));
+                for said in self.said.values_mut() {
+                    said.present.remove(&client);
+                }
+            }
             Event::Connected { client, conn } => self.connected(client, conn),
             Event::Disconnected { client, conn, .. } => {
                 if let Some(peer) = self.peers.iter_mut().find(|peer| peer.conn == conn) {
                     let line = peer.line.as_mut().expect("it was connected");
                     assert_eq!(line.client, client);
                     assert!(!core::mem::replace(&mut line.left, true));
+                    line.legs.clear();
                 }
             }
             Event::Replied {
@@ -199,7 +211,7 @@ impl World {
                 client,
             } => {
                 let said = self.said.get_mut(&notification).expect("a known one");
-                assert!(!said.expired && said.target.is_none_or(|only| only == client));
+                assert!(!said.expired && said.includes(client, &self.places));
                 assert!(said.replied.insert(client), "a second reply");
             }
             Event::ReplyRefused { .. } => {}
@@ -229,6 +241,7 @@ impl World {
         let after = proofs.map(|(_, after)| *after).min();
         let after = after.expect("only who proved itself");
         assert!(peer.line.is_none());
+        let serves = self.relay.client(client).map(|record| record.subnet);
         peer.line = Some(Line {
             client,
             deframer: Deframer::default(),
@@ -238,21 +251,20 @@ impl World {
             left: false,
             newest: after,
             served: 0,
+            legs: Vec::new(),
+            serves,
         });
     }
 
     fn read_frames(&mut self, at: usize, bytes: &[u8]) {
-        let (known, said, peer) = (&self.known, &self.said, &mut self.peers[at]);
-        let Some(line) = &mut peer.line else {
-            return;
-        };
-        assert!(!line.left, "bytes behind the end");
         let mut rest = bytes;
-        let read = line.deframer.next(&mut rest, u32::MAX, &mut line.pool);
-        let mut read = read.map(|frame| frame.map(|frame| (frame.kind, frame.body.to_vec())));
-        while let Some((kind, body)) = read.expect("sound frames") {
+        while let Some((kind, body)) = self.next_frame(at, &mut rest) {
             let message = ToClient::parse(kind, &body).expect("a sound message");
             let message = message.expect("a known kind");
+            let peer = &mut self.peers[at];
+            let Some(line) = &mut peer.line else {
+                return;
+            };
             assert!(!line.over, "a frame behind the goodbye");
             assert_eq!(line.greeted, !matches!(message, ToClient::Hello(_)));
             match message {
@@ -263,29 +275,23 @@ impl World {
                 ToClient::Notification(notification) => {
                     assert!(notification.id > line.newest, "out of order or twice");
                     line.newest = notification.id;
-                    check(said, line.client, &notification);
+                    let client = line.client;
+                    self.check(client, &notification);
                 }
                 ToClient::Taken(taken) => assert!(peer.replied.contains(&taken.notification)),
                 ToClient::Bye(_) => line.over = true,
                 ToClient::Ping(_) | ToClient::Pong(_) => {}
-                ToClient::Serve(serve) => {
-                    line.served += 1;
-                    assert_eq!(serve.sequence, line.served);
-                    assert!(!serve.is_empty());
-                    for target in serve.targets() {
-                        let mut datagram = vec![0; serve.datagram_bytes()];
-                        serve.datagram(&target, &mut datagram).expect("room");
-                        read_datagram(known, said, &datagram);
-                    }
-                }
+                ToClient::Serve(serve) => self.read_serve(at, &serve),
             }
-            let next = line.deframer.next(&mut rest, u32::MAX, &mut line.pool);
-            read = next.map(|frame| frame.map(|frame| (frame.kind, frame.body.to_vec())));
         }
     }
 
-    pub(super) fn read_datagram(&self, bytes: &[u8]) {
-        read_datagram(&self.known, &self.said, bytes);
+    fn next_frame(&mut self, at: usize, rest: &mut &[u8]) -> Option<(u8, Vec<u8>)> {
+        let line = self.peers[at].line.as_mut()?;
+        assert!(!line.left, "bytes behind the end");
+        let frame = line.deframer.next(rest, u32::MAX, &mut line.pool);
+        let frame = frame.expect("sound frames")?;
+        Some((frame.kind, frame.body.to_vec()))
     }
 
     /// Picks out of the answers what the peer has to know.
@@ -310,7 +316,7 @@ impl World {
                     reply_window_ms: item.reply_window_ms,
                     payload: &payload,
                 };
-                check(&self.said, client, &notification);
+                self.check(client, &notification);
             }
         } else if peer.answers.len() > ANSWERS_BYTES_MAX {
             peer.answers.clear();
@@ -340,32 +346,6 @@ impl World {
             }),
         }
     }
-}
-
-/// A notification is what was said, and for this client.
-/// A datagram of the relay: whoever can open it is one that it is for. The
-/// answer with a newer key may still be on its way.
-fn read_datagram(known: &[Known], said: &BTreeMap<NotificationId, Said>, bytes: &[u8]) {
-    let sealed = Sealed::parse(bytes).expect("a sound datagram");
-    for client in known {
-        let Some(key) = &client.key else { continue };
-        match sealed.open(client.id, key, &mut ReplayWindow::default()) {
-            Ok(Content::Notification(notification)) => check(said, client.id, &notification),
-            Ok(Content::Hint(hint)) => assert!(said.contains_key(&hint.id)),
-            Ok(Content::Test(test)) => assert_ne!(test.nonce, 0),
-            Err(_) => {}
-        }
-    }
-}
-
-fn check(said: &BTreeMap<NotificationId, Said>, client: ClientId, notification: &Notification<'_>) {
-    let said = said.get(&notification.id).expect("it was said");
-    assert!(
-        said.target.is_none_or(|only| only == client),
-        "a foreign one"
-    );
-    assert_eq!(said.payload, notification.payload);
-    assert!(u64::from(notification.lifetime_s) <= said.lifetime.as_secs());
 }
 
 /// The first JSON value of a kind that begins so.

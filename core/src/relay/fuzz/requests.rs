@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::World;
 use crate::collections::model::Script;
@@ -67,9 +68,17 @@ impl World {
             1 => self.registration / 2,
             _ => self.registration,
         };
+        // An inner address that others behind other addresses have as well, or
+        // the one that the relay sees; with a port, or none.
+        let place = script.byte().unwrap_or_default();
+        let address = match place & 7 {
+            0..6 => IpAddr::from([192, 168, 1, 1 + (place & 7) % 4]),
+            6 => IpAddr::from([192, 168, 2, 1]),
+            _ => self.peers[at].observed,
+        };
         let interface = Interface {
-            address: super::RELAY.ip(),
-            prefix: if fault & 15 == 2 { 60 } else { 8 },
+            address,
+            prefix: if fault & 15 == 2 { 60 } else { 24 },
         };
         let request = Request {
             protocol: PROTOCOL + u32::from(fault & 15 == 3),
@@ -77,9 +86,9 @@ impl World {
             registration,
             hostname: if fault & 15 == 4 { "" } else { "host" }.into(),
             interfaces: vec![interface; usize::from(fault & 15 == 5) + 1],
-            udp_port: 7,
-            persistent_connection: true,
-            local: None,
+            udp_port: [7, 7, 7, 8, 8, 0][usize::from(place >> 3) % 6],
+            persistent_connection: place >> 6 != 3,
+            local: (place >> 3 != 5).then_some(address),
             instance: None,
         };
         let mut body = serde_json::to_vec(&request).unwrap();
@@ -147,6 +156,20 @@ impl World {
         let body = vec![b'r'; usize::from(script.byte().unwrap_or_default() % 48)];
         let (_, authorization, _) = self.prove(known, "POST", &target, &body, script);
         let bytes = request_bytes("POST", &target, authorization, "", &body);
+        self.send(at, &bytes);
+    }
+
+    /// A client returns the nonce of a test, or another one.
+    pub(super) fn prove_test(&mut self, script: &mut Script<'_>) {
+        let (Some(at), Some(known)) = (self.choose_peer(script), self.choose_known(script)) else {
+            return;
+        };
+        let id = self.known[known].id;
+        let own = self.tests.iter().rev().find(|(client, _)| *client == id);
+        let nonce = own.map_or(7, |(_, nonce)| *nonce) ^ u64::from(script.one_in(4));
+        let target = format!("/v1/tests/{nonce:016x}");
+        let (_, authorization, _) = self.prove(known, "POST", &target, &[], script);
+        let bytes = request_bytes("POST", &target, authorization, "", &[]);
         self.send(at, &bytes);
     }
 
@@ -237,7 +260,7 @@ fn request_bytes(
     [head.as_bytes(), b"\r\n", body].concat()
 }
 
-fn message(message: &ToRelay<'_>) -> Vec<u8> {
+pub(super) fn message(message: &ToRelay<'_>) -> Vec<u8> {
     let mut bytes = vec![0; message.encoded_len()];
     message.encode(&mut bytes).unwrap();
     bytes

@@ -1,17 +1,22 @@
 //! A relay alone, driven in memory; one theme a file.
 
 mod connect;
+mod datagrams;
 mod drain;
 mod frames;
 mod inbox;
+mod members;
 mod notify;
+mod peers;
 mod registration;
 mod replies;
 mod requests;
 mod robust;
+mod subnets;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::{Event, Limits, Relay, Settings};
 use crate::machine::rig::Rig;
@@ -106,7 +111,12 @@ fn head(method: &str, target: &str, authorization: &str, body: &[u8], more: &str
 
 /// Sends a request over a connection of its own.
 fn ask(rig: &mut Rig<Relay>, bytes: &[u8]) -> Response {
-    let conn = rig.accept(LOOPBACK);
+    ask_from(rig, LOOPBACK, bytes)
+}
+
+/// Sends a request over a connection of its own, from an address.
+fn ask_from(rig: &mut Rig<Relay>, peer: &str, bytes: &[u8]) -> Response {
+    let conn = rig.accept(peer);
     rig.wire(conn).written.clear();
     rig.feed(conn, bytes);
     let response = response(&mut rig.written(conn));
@@ -158,14 +168,18 @@ fn peer(answer: &Answer, secret: ClientSecret, registration: u64) -> Peer {
 impl Peer {
     /// A registration after the first, as it goes over the wire.
     fn registration(&self, number: u64) -> Vec<u8> {
-        let body = body(Some(self.id), number, "");
+        self.registration_of(number, &body(Some(self.id), number, ""))
+    }
+
+    /// The same with another body.
+    fn registration_of(&self, number: u64, body: &[u8]) -> Vec<u8> {
         let covered = Request {
             method: "POST",
             target: "/v1/register",
-            body: BodyDigest::of(&body),
+            body: BodyDigest::of(body),
         };
         let proof = covered.prove_registration(&self.secret, self.id, number);
-        head("POST", "/v1/register", &proof.to_string(), &body, "")
+        head("POST", "/v1/register", &proof.to_string(), body, "")
     }
 
     fn register_again(&mut self, rig: &mut Rig<Relay>) {
@@ -231,6 +245,8 @@ enum Said {
     Notification(NotificationId, Vec<u8>),
     Taken(NotificationId),
     Pong(u64),
+    /// Datagrams for others: the frame's number, and which goes where.
+    Serve(u32, Vec<(SocketAddr, Vec<u8>)>),
     Bye(&'static str, u32),
 }
 
@@ -257,6 +273,14 @@ fn said(rig: &mut Rig<Relay>, conn: ConnId) -> Vec<Said> {
             Ok(Some(ToClient::Notification(it))) => Said::Notification(it.id, it.payload.into()),
             Ok(Some(ToClient::Taken(taken))) => Said::Taken(taken.notification),
             Ok(Some(ToClient::Pong(pong))) => Said::Pong(pong.nonce),
+            Ok(Some(ToClient::Serve(serve))) => {
+                let datagrams = serve.targets().map(|target| {
+                    let mut bytes = alloc::vec![0; serve.datagram_bytes()];
+                    serve.datagram(&target, &mut bytes).expect("room");
+                    (target.address, bytes)
+                });
+                Said::Serve(serve.sequence, datagrams.collect())
+            }
             Ok(Some(ToClient::Bye(bye))) => Said::Bye(bye.reason.name(), bye.retry_after_ms),
             other => panic!("{other:?}"),
         });

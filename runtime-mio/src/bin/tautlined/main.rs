@@ -2,6 +2,7 @@
 
 mod application;
 mod descriptors;
+mod figures;
 mod greeting;
 mod identity;
 mod metrics;
@@ -20,6 +21,9 @@ use tautline_std::tls::ServerConfig;
 
 use settings::{Flags, Settings};
 
+/// Of an environment variable with our prefix.
+const STRANGER: &str = "no setting of the relay has this name; it is left alone";
+
 fn main() -> ExitCode {
     metrics::note_start();
     let flags = Flags::parse();
@@ -28,7 +32,11 @@ fn main() -> ExitCode {
         Ok(read) => read,
         Err(error) => return wrong_configuration(&error),
     };
+    let strangers = sources.strangers::<Settings>();
     if flags.check_config {
+        for variable in strangers {
+            eprintln!("{variable}: {STRANGER}");
+        }
         println!("ok");
         return ExitCode::SUCCESS;
     }
@@ -36,6 +44,9 @@ fn main() -> ExitCode {
         Ok(logs) => logs,
         Err(error) => return wrong_configuration(&format!("log.level: {error}")),
     };
+    for variable in strangers {
+        tracing::warn!(variable, "{STRANGER}");
+    }
     match serve(&sources, settings, tls, &logs) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -9,7 +9,7 @@ use std::fmt;
 use prometheus_client::encoding::text;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
 use tautline_core::relay::Stats;
 use tautline_mio::driver::Statistics;
@@ -32,9 +32,14 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
     for (name, help, value) in [
         ("clients", "Registered clients", relay.clients),
         (
-            "persistent_connections",
-            "Persistent connections of clients",
-            relay.lines,
+            "newcomers",
+            "Registered clients that never proved themselves",
+            relay.registry.newcomers as u64,
+        ),
+        (
+            "subnets",
+            "Subnets of registered clients",
+            relay.registry.subnets as u64,
         ),
         (
             "notifications_alive",
@@ -55,6 +60,16 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
     ] {
         gauge(registry, name, help, value);
     }
+    labelled_gauge(
+        registry,
+        "persistent_connections",
+        "Persistent connections of clients, and grants for one",
+        "state",
+        [
+            ("open", relay.registry.connected as u64),
+            ("granted", relay.registry.granted as u64),
+        ],
+    );
     for (name, help, value) in [
         (
             "registrations",
@@ -67,6 +82,31 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
             relay.notifications,
         ),
         ("replies", "Replies that were taken", relay.replies),
+        (
+            "rerouted",
+            "Notifications whose peer did not pass them on",
+            relay.rerouted,
+        ),
+        (
+            "peers_refused",
+            "Datagrams that peers refused to pass on",
+            relay.refused_by_peers,
+        ),
+        (
+            "tests_sent",
+            "Tests of whether datagrams reach a client",
+            relay.tests_sent,
+        ),
+        (
+            "tests_proven",
+            "Tests whose receipt was proven",
+            relay.tests_proven,
+        ),
+        (
+            "clients_separated",
+            "Copies of clients that became clients of their own",
+            relay.registry.separated,
+        ),
         (
             "stale_inputs",
             "Facts about connections that were gone",
@@ -112,10 +152,22 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
             &relay.registrations_refused,
         ),
         (
+            "verdicts",
+            "Registrations by whether a persistent connection was granted",
+            "verdict",
+            &relay.registry.verdicts,
+        ),
+        (
             "sent",
-            "Notifications that were written to a client",
+            "Notifications that were sent to a client",
             "way",
             &relay.sent,
+        ),
+        (
+            "left_to_inbox",
+            "Notifications that no way led to their client for",
+            "reason",
+            &relay.left_to_inbox,
         ),
         (
             "replies_refused",
@@ -230,6 +282,21 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, ConstGauge::new(value));
 }
 
+fn labelled_gauge(
+    registry: &mut Registry,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: impl IntoIterator<Item = (&'static str, u64)>,
+) {
+    let family = Family::<[(&'static str, &'static str); 1], Gauge>::default();
+    for (name, value) in values {
+        let value = i64::try_from(value).unwrap_or(i64::MAX);
+        family.get_or_create(&[(label, name)]).set(value);
+    }
+    registry.register(name, help, family);
+}
+
 fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
     registry.register(name, help, ConstCounter::new(value));
 }
@@ -256,16 +323,23 @@ mod tests {
     fn the_text_names_every_figure_once_and_ends_as_it_must() {
         let mut relay = Stats::default();
         relay.clients = 3;
-        relay.sent.add("line", 5);
+        relay.sent.add("peer", 5);
         relay.sent.add("inbox", 2);
+        relay.registry.connected = 7;
+        relay.registry.verdicts.add("subnet_cap", 9);
+        relay.datagrams_dropped.count("unexpected");
         let mut driver = Statistics::default();
         driver.idle = std::time::Duration::from_millis(1_500);
         driver.refused.proxy_malformed = 4;
         let text = encode(&relay, &driver).unwrap();
         for line in [
             "tautline_clients 3",
-            "tautline_sent_total{way=\"line\"} 5",
+            "tautline_sent_total{way=\"peer\"} 5",
             "tautline_sent_total{way=\"inbox\"} 2",
+            "tautline_persistent_connections{state=\"open\"} 7",
+            "tautline_persistent_connections{state=\"granted\"} 0",
+            "tautline_verdicts_total{verdict=\"subnet_cap\"} 9",
+            "tautline_protocol_datagrams_dropped_total{reason=\"unexpected\"} 1",
             "tautline_loop_idle_seconds_total 1.5",
             "tautline_driver_refused_total{reason=\"proxy_malformed\"} 4",
             "tautline_driver_refused_total{reason=\"socket\"} 0",

@@ -1,5 +1,7 @@
 //! The daemon's settings: TOML, environment, flags.
 
+mod reaching;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +11,8 @@ use serde::Deserialize;
 use tautline_core::Network;
 use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
+
+pub(crate) use reaching::{Notifications, PersistentConnections, Role, Site};
 
 /// Connections at a time, if nothing else is configured.
 const CONNECTIONS_MAX: u32 = 50_000;
@@ -85,10 +89,14 @@ impl Flags {
 pub(crate) struct Settings {
     /// Where token, key and state are kept.
     pub(crate) data_dir: Option<PathBuf>,
+    pub(crate) role: Role,
     pub(crate) listen: Listen,
     pub(crate) tls: Tls,
     pub(crate) proxy: Proxy,
     pub(crate) registration: Registration,
+    pub(crate) persistent_connections: PersistentConnections,
+    pub(crate) notifications: Notifications,
+    pub(crate) sites: Vec<Site>,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) shutdown: Shutdown,
@@ -136,8 +144,6 @@ pub(crate) struct Registration {
     pub(crate) period_s: u32,
     /// After how many missed periods a client is forgotten.
     pub(crate) missed_periods_max: u32,
-    /// Whether persistent connections are granted.
-    pub(crate) persistent_connections: bool,
 }
 
 impl Default for Registration {
@@ -145,7 +151,6 @@ impl Default for Registration {
         Self {
             period_s: 6 * 3_600,
             missed_periods_max: 3,
-            persistent_connections: true,
         }
     }
 }
@@ -192,7 +197,8 @@ impl Default for Limits {
 pub(crate) struct Shutdown {
     /// How long connections may take to end before they are cut.
     pub(crate) drain_limit_ms: u64,
-    /// The window over which clients spread their return.
+    /// The window over which clients spread their return, after a shutdown and
+    /// after a connection that was lost without a word.
     pub(crate) return_window_ms: u64,
 }
 
@@ -230,6 +236,11 @@ impl Settings {
         believed.filter_map(|text| text.parse().ok()).collect()
     }
 
+    /// The names of the sites, by their places.
+    pub(crate) fn site_names(&self) -> Vec<String> {
+        self.sites.iter().map(|site| site.name.clone()).collect()
+    }
+
     /// How log lines look; `check` has found that it is known.
     pub(crate) fn log_format(&self) -> Format {
         self.log.format.parse().unwrap_or_default()
@@ -240,7 +251,14 @@ impl Settings {
         let differs = [
             ("data_dir", self.data_dir != new.data_dir),
             ("listen", self.listen != new.listen),
+            ("role", self.role != new.role),
             ("registration", self.registration != new.registration),
+            (
+                "persistent_connections",
+                self.persistent_connections != new.persistent_connections,
+            ),
+            ("notifications", self.notifications != new.notifications),
+            ("sites", self.sites != new.sites),
             ("log.format", self.log.format != new.log.format),
             ("limits", self.limits != new.limits),
             (
@@ -301,13 +319,16 @@ impl Layers for Settings {
         checks.range(
             "registration.period_s",
             &self.registration.period_s,
-            60..=4_000_000,
+            1..=4_000_000,
         );
         checks.range(
             "registration.missed_periods_max",
             &self.registration.missed_periods_max,
             1..=1_000,
         );
+        self.persistent_connections.check(checks);
+        self.notifications.check(checks);
+        reaching::check_sites(&self.sites, checks);
         if let Some(connections_max) = &self.limits.connections_max {
             checks.range("limits.connections_max", connections_max, 10..=4_000_000);
         }

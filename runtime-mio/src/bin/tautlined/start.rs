@@ -3,10 +3,9 @@
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use signal_hook_mio::v1_0::Signals;
-use tautline_core::relay::{self, Relay};
+use tautline_core::relay::Relay;
 use tautline_mio::driver::{Config, Driver, StartError};
 use tautline_std::clock::Clock;
 use tautline_std::data_dir;
@@ -16,9 +15,9 @@ use tautline_std::settings::Sources;
 use tautline_std::tls::ServerConfig;
 
 use crate::application::Daemon;
-use crate::descriptors;
+use crate::figures;
 use crate::identity::Identity;
-use crate::operator::Operator;
+use crate::operator::{Operator, Places};
 use crate::settings::Settings;
 
 const SIGNALS: usize = 0;
@@ -92,6 +91,8 @@ pub(crate) fn start(
         secrets_over_plaintext: settings.listen.secrets_over_plaintext,
         statistics: driver.statistics(),
         started: clock.now(),
+        role: settings.role,
+        places: Places::new(settings.site_names()),
     };
     let daemon = Daemon {
         operator,
@@ -133,27 +134,8 @@ fn data_dir(settings: &Settings) -> Result<PathBuf, String> {
 fn relay(settings: &Settings, identity: &Identity) -> Result<Relay, String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| format!("the system has no randomness: {error}"))?;
-    let mut figures = relay::Settings::new(identity.key.clone(), identity.incarnation);
-    figures.registry.period = Duration::from_secs(settings.registration.period_s.into());
-    figures.registry.missed_periods_max = settings.registration.missed_periods_max;
-    figures.registry.persistent_connections = settings.registration.persistent_connections;
-    figures.registry.secrets_over_plaintext = settings.listen.secrets_over_plaintext;
-    figures.return_window = Duration::from_millis(settings.shutdown.return_window_ms);
-    let mut limits = relay::Limits::default();
-    let connections_wanted = settings.limits.connections_wanted();
-    let connections_max = descriptors::budget(connections_wanted);
-    limits.connections_max = connections_max;
-    if connections_max < connections_wanted {
-        if settings.limits.connections_max.is_some() {
-            tracing::info!(
-                connections_max,
-                "fewer connections than configured: the limit of descriptors is lower"
-            );
-        } else {
-            tracing::debug!(connections_max, "the limit of descriptors bounds them");
-        }
-    }
-    limits.registry.clients_max = settings.limits.clients_max;
+    let figures = figures::of(settings, identity);
+    let limits = figures::limits(settings);
     Ok(Relay::new(figures, limits, seed))
 }
 

@@ -24,10 +24,14 @@ enum Command {
     Agent(agent::Flags),
     /// Have the agent on this machine select its relay anew, the best that works
     Select(agent::select::Flags),
-    /// Notify a client, or all, and print the replies
+    /// Notify a client, a subnet, a site or all, and print the replies
     Notify(operator::notify::Flags),
+    /// Ask a client, a subnet, a site or all, print the replies and who is missing
+    Query(operator::query::Flags),
     /// List the clients that a relay knows
     Clients(operator::clients::Flags),
+    /// List the subnets of the clients, and how each is served
+    Subnets(operator::subnets::Flags),
     /// Show a relay's figures
     Status(operator::status::Flags),
 }
@@ -37,17 +41,15 @@ fn main() -> ExitCode {
         Command::Agent(flags) => agent::run(&flags),
         Command::Select(flags) => agent::select::run(&flags),
         Command::Notify(flags) => operator::notify::run(&flags),
+        Command::Query(flags) => operator::query::run(&flags),
         Command::Clients(flags) => operator::clients::run(&flags),
+        Command::Subnets(flags) => operator::subnets::run(&flags),
         Command::Status(flags) => operator::status::run(&flags),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Without a standard error there is nobody to tell.
-            let _ = std::io::Write::write_fmt(
-                &mut std::io::stderr(),
-                format_args!("tautline: {}\n", failure.message),
-            );
+            failure.tell();
             ExitCode::from(failure.exit_code)
         }
     }
@@ -75,6 +77,15 @@ impl Failure {
             message: message.to_string(),
             exit_code: 2,
         }
+    }
+
+    /// Says it on standard error.
+    fn tell(&self) {
+        // Without a standard error there is nobody to tell.
+        let _ = std::io::Write::write_fmt(
+            &mut std::io::stderr(),
+            format_args!("tautline: {}\n", self.message),
+        );
     }
 
     /// The configuration is wrong: exit code 78.

@@ -1,8 +1,14 @@
 //! The operator's commands: requests to a relay.
 
 pub(crate) mod clients;
+mod conversation;
+mod message;
 pub(crate) mod notify;
+mod pages;
+pub(crate) mod query;
 pub(crate) mod status;
+pub(crate) mod subnets;
+mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};

@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
+use serde_json::Value;
+
 use crate::Failure;
 
 /// Text that came over the network, made safe for a terminal: control
@@ -38,6 +40,20 @@ pub(crate) fn table(rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text
+}
+
+/// A table with a head, or what to say when it has no row.
+pub(crate) fn table_or(none: &str, head: &[&str], mut rows: Vec<Vec<String>>) -> String {
+    if rows.is_empty() {
+        return none.to_owned();
+    }
+    rows.insert(0, head.iter().map(|cell| (*cell).to_owned()).collect());
+    table(&rows)
+}
+
+/// A line for each value.
+pub(crate) fn json_lines(values: &[Value]) -> String {
+    values.iter().map(|value| format!("{value}\n")).collect()
 }
 
 /// How long, in the two largest units.

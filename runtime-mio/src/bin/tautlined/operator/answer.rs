@@ -14,7 +14,11 @@ const COMMON: [(&str, &str); 2] = [
     ("X-Content-Type-Options", "nosniff"),
 ];
 
+/// Why there is nothing to tell of a notification.
+pub(super) const GONE: &str = "The notification is unknown or has expired.";
+
 /// A whole response.
+#[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) headers: Vec<(&'static str, &'static str)>,
@@ -58,6 +62,14 @@ impl Answer {
         let mut body = Vec::new();
         Problem::new(status, name).detail(detail).encode(&mut body);
         Self::new(status, problem::CONTENT_TYPE, body)
+    }
+
+    pub(super) fn no_notification(detail: &str) -> Self {
+        Self::problem(404, "no-notification", detail)
+    }
+
+    pub(super) fn wrong_query(detail: &str) -> Self {
+        Self::problem(400, "query", detail)
     }
 
     pub(super) fn wrong_method(allowed: &'static str) -> Self {

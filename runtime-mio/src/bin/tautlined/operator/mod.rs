@@ -3,8 +3,15 @@
 
 mod answer;
 mod clients;
+mod missing;
 mod notifications;
+mod pages;
+mod places;
+mod query;
 mod status;
+mod subnets;
+
+pub(crate) use places::Places;
 
 use subtle::ConstantTimeEq as _;
 use tautline_core::http::{Reading, ResponseBody, ResponseHead};
@@ -15,7 +22,9 @@ use tautline_std::private::Secret;
 
 use crate::metrics;
 use crate::page::{self, Asset};
+use crate::settings::Role;
 use answer::Answer;
+use query::Query;
 
 /// Bytes of a request's body.
 const BODY_BYTES_MAX: u64 = 1 << 20;
@@ -29,6 +38,9 @@ pub(crate) struct Operator {
     pub(crate) statistics: Statistics,
     /// When the relay was started.
     pub(crate) started: Instant,
+    pub(crate) role: Role,
+    /// The names of sites.
+    pub(crate) places: Places,
 }
 
 /// What a request asks for.
@@ -39,8 +51,10 @@ enum Route<'a> {
     Metrics,
     Status,
     Clients,
+    Subnets,
     Notifications,
     Notification(&'a str),
+    Missing(&'a str),
 }
 
 impl Operator {
@@ -65,7 +79,7 @@ impl Operator {
     /// The body of a request is complete; only one path reads its body.
     pub(crate) fn handle_body_end(&self, now: Instant, relay: &mut Relay, request: RequestId) {
         let body = relay.body(request).unwrap_or_default().to_vec();
-        let answer = notifications::create(now, relay, &body);
+        let answer = notifications::create(now, &self.places, relay, &body);
         respond(now, relay, request, &answer);
     }
 
@@ -89,8 +103,23 @@ impl Operator {
         {
             return Some(answer);
         }
-        let query = head.query();
-        Some(match route {
+        if let Route::Notifications = route {
+            return None;
+        }
+        let answer = self.show(now, relay, &route, head.query());
+        Some(answer.unwrap_or_else(|refusal| refusal))
+    }
+
+    /// The answer to a request that has no body.
+    fn show(
+        &self,
+        now: Instant,
+        relay: &Relay,
+        route: &Route<'_>,
+        query: Option<&str>,
+    ) -> Result<Answer, Answer> {
+        let query = |known: &[&str]| Query::of(query, known);
+        Ok(match route {
             Route::Asset(asset) => Answer::asset(asset),
             Route::Health => Answer::text(200, "alive\n"),
             Route::Ready if relay.is_draining() => {
@@ -102,16 +131,17 @@ impl Operator {
                 Err(_) => Answer::problem(500, "internal", "The metrics cannot be encoded."),
             },
             Route::Status => status::show(self, now, relay),
-            Route::Clients => clients::list(now, relay, query),
-            Route::Notification(id) => match id.parse::<NotificationId>() {
-                Ok(id) => notifications::show(now, relay, id, query),
-                Err(_) => Answer::problem(
-                    404,
-                    "no-notification",
-                    "A notification's id is 16 hexadecimal digits.",
-                ),
-            },
-            Route::Notifications => return None,
+            Route::Clients => {
+                clients::list(now, &self.places, relay, &query(&clients::PARAMETERS)?)?
+            }
+            Route::Subnets => subnets::list(&self.places, relay, &query(&pages::PARAMETERS)?)?,
+            Route::Notification(id) => {
+                notifications::show(now, relay, notification(id)?, &query(&["after"])?)?
+            }
+            Route::Missing(id) => {
+                missing::list(relay, notification(id)?, &query(&pages::PARAMETERS)?)?
+            }
+            Route::Notifications => Answer::wrong_method(route.allowed()),
         })
     }
 
@@ -147,9 +177,14 @@ impl<'a> Route<'a> {
             "/metrics" => Self::Metrics,
             "/v1/status" => Self::Status,
             "/v1/clients" => Self::Clients,
+            "/v1/subnets" => Self::Subnets,
             "/v1/notifications" => Self::Notifications,
             _ => match path.strip_prefix("/v1/notifications/") {
-                Some(id) => Self::Notification(id),
+                Some(rest) => match rest.split_once('/') {
+                    None => Self::Notification(rest),
+                    Some((id, "missing")) => Self::Missing(id),
+                    Some(_) => return None,
+                },
                 None => Self::Asset(page::find(path)?),
             },
         })
@@ -177,6 +212,11 @@ impl<'a> Route<'a> {
     }
 }
 
+fn notification(id: &str) -> Result<NotificationId, Answer> {
+    let wrong = |_| Answer::no_notification("A notification's id is 16 hexadecimal digits.");
+    id.parse().map_err(wrong)
+}
+
 /// The token in the value of an `Authorization` field (RFC 6750 section 2.1).
 fn bearer(value: &str) -> Option<&str> {
     let (scheme, token) = value.split_once(' ')?;
@@ -199,30 +239,6 @@ fn respond(now: Instant, relay: &mut Relay, request: RequestId, answer: &Answer)
     }
 }
 
-/// The value of a key in a query; the ones that are used need no decoding.
-fn parameter<'a>(query: Option<&'a str>, key: &str) -> Option<&'a str> {
-    query?.split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (name == key).then_some(value)
-    })
-}
-
-/// A number in a query; an answer if there is one that cannot be read.
-fn number(query: Option<&str>, key: &str) -> Result<Option<usize>, Answer> {
-    let Some(text) = parameter(query, key) else {
-        return Ok(None);
-    };
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match digits.then(|| text.parse().ok()).flatten() {
-        Some(number) => Ok(Some(number)),
-        None => Err(Answer::problem(
-            400,
-            "query",
-            &format!("{key} is not a number."),
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -233,19 +249,5 @@ mod tests {
         assert_eq!(bearer("bearer  abc "), Some("abc"));
         assert_eq!(bearer("Basic abc"), None);
         assert_eq!(bearer("Bearer"), None);
-    }
-
-    #[test]
-    fn numbers_of_a_query_are_digits_alone() {
-        assert_eq!(number(Some("after=7&limit=2"), "limit").ok(), Some(Some(2)));
-        assert_eq!(number(Some("after=7"), "limit").ok(), Some(None));
-        for query in [
-            "limit=",
-            "limit=+2",
-            "limit=-1",
-            "limit=99999999999999999999",
-        ] {
-            assert!(number(Some(query), "limit").is_err(), "{query}");
-        }
     }
 }

@@ -10,8 +10,9 @@ use tautline_core::notify::{NotifyError, NotifyOptions};
 use tautline_core::relay::{Relay, To};
 use tautline_core::{Instant, NotificationId};
 
-use super::answer::Answer;
-use super::number;
+use super::answer::{Answer, GONE};
+use super::places::Places;
+use super::query::Query;
 
 /// Replies of one answer.
 const REPLIES_MAX: usize = 500;
@@ -34,6 +35,8 @@ struct Ask<'a> {
 #[serde(deny_unknown_fields)]
 struct AskTarget {
     client: Option<String>,
+    subnet: Option<String>,
+    site: Option<String>,
     all: Option<bool>,
 }
 
@@ -72,9 +75,9 @@ enum Payload {
     Base64(String),
 }
 
-/// Notifies one client or all.
-pub(super) fn create(now: Instant, relay: &mut Relay, body: &[u8]) -> Answer {
-    match try_create(now, relay, body) {
+/// Notifies a client, a subnet, a site or all.
+pub(super) fn create(now: Instant, places: &Places, relay: &mut Relay, body: &[u8]) -> Answer {
+    match try_create(now, places, relay, body) {
         Ok(id) => {
             let notification = id.to_string();
             tracing::info!(notification, "notification made");
@@ -85,17 +88,15 @@ pub(super) fn create(now: Instant, relay: &mut Relay, body: &[u8]) -> Answer {
 }
 
 /// How far a notification came, and the replies behind `after`.
-pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Option<&str>) -> Answer {
-    let after = match number(query, "after") {
-        Ok(after) => after.unwrap_or(0),
-        Err(answer) => return answer,
-    };
+pub(super) fn show(
+    now: Instant,
+    relay: &Relay,
+    id: NotificationId,
+    query: &Query<'_>,
+) -> Result<Answer, Answer> {
+    let after = query.number("after")?.unwrap_or(0);
     let Some(status) = relay.notification(id) else {
-        return Answer::problem(
-            404,
-            "no-notification",
-            "The notification is unknown or has expired.",
-        );
+        return Err(Answer::no_notification(GONE));
     };
     let (mut replies, mut bytes, mut next) = (Vec::new(), 0, None);
     for (place, reply) in relay.replies(id).enumerate().skip(after) {
@@ -120,7 +121,7 @@ pub(super) fn show(now: Instant, relay: &Relay, id: NotificationId, query: Optio
         next,
         expires_in_s: status.expires_at.saturating_since(now).as_secs(),
     };
-    Answer::json(200, &shown)
+    Ok(Answer::json(200, &shown))
 }
 
 impl Payload {
@@ -135,10 +136,15 @@ impl Payload {
     }
 }
 
-fn try_create(now: Instant, relay: &mut Relay, body: &[u8]) -> Result<NotificationId, Answer> {
+fn try_create(
+    now: Instant,
+    places: &Places,
+    relay: &mut Relay,
+    body: &[u8],
+) -> Result<NotificationId, Answer> {
     let ask: Ask<'_> = serde_json::from_slice(body)
         .map_err(|error| malformed(&format!("The body is no notification: {error}.")))?;
-    let target = target(&ask.target)?;
+    let target = target(places, &ask.target)?;
     let payload = payload(&ask)?;
     let mut options = NotifyOptions::default();
     if let Some(seconds) = ask.lifetime_s {
@@ -152,15 +158,27 @@ fn try_create(now: Instant, relay: &mut Relay, body: &[u8]) -> Result<Notificati
         .map_err(|error| refused(&error))
 }
 
-fn target(target: &AskTarget) -> Result<To, Answer> {
-    match (&target.client, target.all) {
-        (Some(client), None) => client
+fn target(places: &Places, target: &AskTarget) -> Result<To, Answer> {
+    match (&target.client, &target.subnet, &target.site, target.all) {
+        (Some(client), None, None, None) => client
             .parse()
             .map(To::Client)
             .map_err(|_| malformed("target.client has to be 32 hexadecimal digits.")),
-        (None, Some(true)) => Ok(To::All),
+        (None, Some(subnet), None, None) => places
+            .find(subnet)
+            .map(To::Subnet)
+            .map_err(|error| malformed(&format!("target.subnet: {error}."))),
+        (None, None, Some(site), None) => places.find_site(site).map(To::Site).ok_or_else(|| {
+            Answer::problem(
+                404,
+                "no-site",
+                &format!("target.site: there is no site {site:?}."),
+            )
+        }),
+        (None, None, None, Some(true)) => Ok(To::All),
         _ => Err(malformed(
-            "target has to be {\"client\": \"<id>\"} or {\"all\": true}.",
+            "target has to be {\"client\": \"<id>\"}, {\"subnet\": \"<name>\"}, \
+             {\"site\": \"<name>\"} or {\"all\": true}.",
         )),
     }
 }
@@ -185,6 +203,8 @@ fn malformed(detail: &str) -> Answer {
 fn refused(error: &NotifyError) -> Answer {
     let (status, name) = match error {
         NotifyError::UnknownClient => (404, "no-client"),
+        NotifyError::UnknownSubnet => (404, "no-subnet"),
+        NotifyError::UnknownSite => (404, "no-site"),
         NotifyError::PayloadTooLong { .. } => (413, "too-long"),
         NotifyError::Lifetime { .. } => (400, "lifetime"),
         NotifyError::ReplyWindow => (400, "reply-window"),
@@ -213,7 +233,7 @@ mod tests {
     fn a_request_names_one_target_and_one_payload() {
         let ask = |text: &'static str| {
             let ask: Ask<'_> = serde_json::from_str(text).ok()?;
-            target(&ask.target).ok()?;
+            target(&Places::default(), &ask.target).ok()?;
             payload(&ask).ok().map(Cow::into_owned)
         };
         assert_eq!(
@@ -228,6 +248,9 @@ mod tests {
             "{\"target\":{\"all\":true}}",
             "{\"target\":{\"all\":false},\"payload\":\"\"}",
             "{\"target\":{},\"payload\":\"\"}",
+            "{\"target\":{\"all\":true,\"site\":\"a\"},\"payload\":\"\"}",
+            "{\"target\":{\"site\":\"a\"},\"payload\":\"\"}",
+            "{\"target\":{\"subnet\":\"a\"},\"payload\":\"\"}",
             "{\"target\":{\"client\":\"12\"},\"payload\":\"\"}",
             "{\"target\":{\"all\":true},\"payload\":\"\",\"payload_base64\":\"\"}",
             "{\"target\":{\"all\":true},\"payload\":\"\",\"paylod\":1}",

@@ -40,10 +40,11 @@ function span(seconds) {
 function show(status) {
   const figures = [
     ["Clients", status.clients],
-    ["Persistent connections", status.persistent_connections],
+    ["Persistent connections", status.persistent_connections.open],
+    ["Grants", status.persistent_connections.granted],
     ["Connections", status.connections],
     ["Notifications alive", status.notifications.alive],
-    ["Notifications sent", status.notifications.sent],
+    ["Notifications sent", Object.values(status.notifications.sent).reduce((sum, count) => sum + count, 0)],
     ["Replies", status.notifications.replies],
     ["Up for", span(status.uptime_s)],
     ["Version", status.version],
@@ -58,17 +59,18 @@ function show(status) {
   say(status.state === "serving" ? "Serving." : "Shutting down.", status.state !== "serving");
 }
 
-function list(clients, next) {
-  const rows = clients.map((client) => {
+function fill(table, texts) {
+  element(table).tBodies[0].replaceChildren(...texts.map((cells) => {
     const row = document.createElement("tr");
-    const registered = `${span(client.registered_s_ago)} ago`;
-    const connected = client.connected ? "yes" : "no";
-    for (const text of [client.hostname, client.address, connected, registered, client.client]) {
-      row.insertCell().textContent = text;
-    }
+    cells.forEach((text) => { row.insertCell().textContent = text; });
     return row;
-  });
-  element("clients").tBodies[0].replaceChildren(...rows);
+  }));
+}
+
+function list(clients, next) {
+  fill("clients", clients.map((client) => [
+    client.hostname, client.address, client.subnet, client.way, `${span(client.registered_s_ago)} ago`, client.client,
+  ]));
   element("clients").hidden = clients.length === 0;
   element("none").hidden = clients.length > 0;
   element("more").hidden = next === null || clients.length >= SHOWN_MAX;
@@ -85,6 +87,10 @@ async function clientsShown() {
   return [clients, next];
 }
 
+function listSubnets(subnets) {
+  fill("subnets", subnets.map((each) => [each.subnet, each.clients, each.connected, each.granted]));
+}
+
 function say(text, wrong) {
   element("state").textContent = text;
   element("state").classList.toggle("wrong", wrong);
@@ -94,6 +100,7 @@ function lock(locked) {
   element("locked").hidden = !locked;
   element("figures").hidden = locked;
   element("list").hidden = locked;
+  element("networks").hidden = locked;
 }
 
 async function refresh() {
@@ -103,8 +110,10 @@ async function refresh() {
     }
     const status = await ask("/v1/status");
     const [clients, next] = await clientsShown();
+    const { subnets } = await ask("/v1/subnets");
     lock(false);
     show(status);
+    listSubnets(subnets);
     list(clients, next);
   } catch (error) {
     if (error instanceof Locked) {

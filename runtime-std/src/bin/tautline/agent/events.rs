@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use tautline_core::Instant;
 use tautline_core::client::{Client, Event, Failure as EventFailure};
 use tautline_core::notify::Handle;
+use tautline_core::wire::message::ByeReason;
 use tautline_std::origin::Origin;
 
 use super::answers::{Machine, NO_HANDLER};
@@ -30,8 +31,25 @@ impl Events<'_> {
     ) -> ControlFlow<Result<(), Failure>> {
         match event {
             Event::Registered {
-                client, granted, ..
-            } => tracing::info!(%client, granted, "registered"),
+                client,
+                granted,
+                reason,
+                ..
+            } => tracing::info!(%client, granted, reason, "registered"),
+            Event::Reached => tracing::info!("datagrams reach this machine"),
+            Event::AttemptFailed {
+                attempt,
+                attempts_max,
+                is_last,
+                why,
+            } => {
+                let next = if is_last {
+                    "the line did not open; it is tried again after the next registration"
+                } else {
+                    "the line did not open; it is tried again"
+                };
+                tracing::warn!(attempt, of = attempts_max, %why, "{next}");
+            }
             Event::Failed { what, why } => {
                 tracing::warn!(what, %why, "failed; it is tried again");
                 if why == EventFailure::Cloned {
@@ -59,9 +77,16 @@ impl Events<'_> {
                 None => tracing::warn!(relay, "an unknown relay is used from now on"),
             },
             Event::Connected => tracing::info!("the line is open"),
+            Event::Disconnected { why } if why == EventFailure::Bye(ByeReason::Replaced.name()) => {
+                tracing::info!("another line of this client takes the place of this one");
+            }
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
-            Event::Notification { notification, id } => {
-                tracing::info!(%id, "notification");
+            Event::Notification {
+                notification,
+                id,
+                by,
+            } => {
+                tracing::info!(%id, by = by.name(), "notification");
                 self.answer(client, now, notification);
             }
             Event::NotificationExpired { notification } => {

@@ -1,95 +1,112 @@
 //! `tautline clients`.
 
-use clap::Args;
-use serde::{Deserialize, Serialize};
+use clap::{Args, ValueEnum};
+use serde::Deserialize;
+use serde_json::Value;
 
-use super::Access;
+use super::watch::{Out, Watch};
+use super::{Access, Relay};
 use crate::Failure;
-use crate::text::{print, printable, span, table};
+use crate::text::{json_lines, printable, span, table_or};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    #[command(flatten)]
-    access: Access,
+    /// Only those of a subnet, by its name as `tautline subnets` shows it
+    #[arg(long, value_name = "NAME")]
+    subnet: Option<String>,
+    /// Only those of a site
+    #[arg(long, value_name = "NAME", conflicts_with = "subnet")]
+    site: Option<String>,
+    /// Only those whose persistent connection is in this state
+    #[arg(long)]
+    state: Option<State>,
     /// Print JSON, one client a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
+    access: Access,
+}
+
+/// Of a persistent connection.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum State {
+    /// There is none
+    None,
+    /// It may come
+    Granted,
+    /// It is there
+    Open,
 }
 
 #[derive(Deserialize)]
-struct Page {
-    clients: Vec<Client>,
-    next: Option<String>,
-}
-
-#[derive(Deserialize, Serialize)]
 struct Client {
     client: String,
     hostname: String,
     address: String,
-    connected: bool,
+    subnet: Option<String>,
+    way: String,
     registered_s_ago: u64,
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let relay = flags.access.relay()?;
-    let mut rows = Vec::new();
-    let mut target = "/v1/clients".to_owned();
-    loop {
-        let page: Page = relay.ask("GET", &target, b"")?;
-        let is_last = page.next.is_none() || page.clients.is_empty();
-        if flags.json {
-            let lines = page.clients.iter().map(serde_json::to_string);
-            let lines: String = lines.flatten().map(|line| line + "\n").collect();
-            print(&lines)?;
-        } else {
-            rows.extend(page.clients.iter().map(row));
-        }
-        match page.next {
-            Some(next) if !is_last => target = format!("/v1/clients?after={}", escape(&next)),
-            _ => break,
-        }
-    }
+    flags.watch.run(flags.json, |out| show(flags, &relay, out))
+}
+
+fn show(flags: &Flags, relay: &Relay, out: Out<'_>) -> Result<(), Failure> {
+    let state = flags.state.and_then(|state| state.to_possible_value());
+    let filters = [
+        ("subnet", flags.subnet.as_deref()),
+        ("site", flags.site.as_deref()),
+        ("state", state.as_ref().map(|state| state.get_name())),
+    ];
+    let filters: Vec<_> = filters
+        .into_iter()
+        .filter_map(|(key, value)| Some((key, value?)))
+        .collect();
     if flags.json {
-        return Ok(());
+        return relay.pages("/v1/clients", &filters, |clients: Vec<Value>| {
+            out(&json_lines(&clients)).map(|()| true)
+        });
     }
-    if rows.is_empty() {
-        return print("no clients\n");
-    }
-    let head = ["CLIENT", "HOSTNAME", "ADDRESS", "LINE", "REGISTERED"];
-    rows.insert(0, head.map(str::to_owned).to_vec());
-    print(&table(&rows))
+    let mut rows = Vec::new();
+    relay.pages("/v1/clients", &filters, |clients: Vec<Client>| {
+        rows.extend(clients.iter().map(row));
+        Ok(true)
+    })?;
+    let head = [
+        "CLIENT",
+        "HOSTNAME",
+        "ADDRESS",
+        "SUBNET",
+        "WAY",
+        "REGISTERED",
+    ];
+    out(&table_or("no clients\n", &head, rows))
 }
 
 fn row(client: &Client) -> Vec<String> {
-    let line = if client.connected { "open" } else { "-" };
     vec![
         printable(&client.client),
         printable(&client.hostname),
         printable(&client.address),
-        line.to_owned(),
+        client.subnet.as_deref().map_or_else(dash, printable),
+        way(&client.way),
         format!("{} ago", span(client.registered_s_ago)),
     ]
 }
 
-/// A cursor as part of a query (RFC 3986, section 2.1).
-fn escape(text: &str) -> String {
-    let escape = |byte: u8| match byte {
-        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-            char::from(byte).to_string()
-        }
-        byte => format!("%{byte:02X}"),
-    };
-    text.bytes().map(escape).collect()
+fn dash() -> String {
+    "-".to_owned()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn cursors_are_escaped() {
-        assert_eq!(escape("aZ9-_.~"), "aZ9-_.~");
-        assert_eq!(escape("a&b=ä"), "a%26b%3D%C3%A4");
+/// How a notification would go to a client.
+fn way(word: &str) -> String {
+    match word {
+        "datagram" => "UDP".to_owned(),
+        "inbox" => "inbox only".to_owned(),
+        other => printable(other),
     }
 }

@@ -3,28 +3,35 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::Access;
+use super::watch::{Out, Watch};
+use super::{Access, Relay};
 use crate::Failure;
-use crate::text::{print, printable, span, table};
+use crate::text::{json_lines, printable, span, table};
 
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    #[command(flatten)]
-    access: Access,
     /// Print the relay's JSON as it is
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    watch: Watch,
+    #[command(flatten)]
+    access: Access,
 }
 
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
     let relay = flags.access.relay()?;
+    flags.watch.run(flags.json, |out| show(flags, &relay, out))
+}
+
+fn show(flags: &Flags, relay: &Relay, out: Out<'_>) -> Result<(), Failure> {
     let status: Value = relay.ask("GET", "/v1/status", b"")?;
     if flags.json {
-        return print(&format!("{status}\n"));
+        return out(&json_lines(&[status]));
     }
     let mut rows = Vec::new();
     flatten("", &status, &mut rows);
-    print(&table(&rows))
+    out(&table(&rows))
 }
 
 /// A row for each figure, named by its path; a figure in seconds as a span.

@@ -1,0 +1,39 @@
+//! `GET /v1/subnets`: where the clients are.
+
+use serde::Serialize;
+use tautline_core::relay::Relay;
+
+use super::answer::Answer;
+use super::pages::{self, Rows};
+use super::places::Places;
+use super::query::Query;
+
+#[derive(Serialize)]
+struct Page {
+    subnets: Vec<Row>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Row {
+    subnet: String,
+    clients: usize,
+    /// Of them, with an open persistent connection.
+    connected: usize,
+    /// Of them, with a grant and no connection yet.
+    granted: usize,
+}
+
+pub(super) fn list(places: &Places, relay: &Relay, query: &Query<'_>) -> Result<Answer, Answer> {
+    let subnet_from = |place| relay.subnet_from(place);
+    let Rows { rows, next } = pages::collect(query, subnet_from, |subnet| {
+        Some(Row {
+            subnet: places.show(subnet.name),
+            clients: subnet.clients,
+            connected: subnet.connected,
+            granted: subnet.granted,
+        })
+    })?;
+    let subnets = rows;
+    Ok(Answer::json(200, &Page { subnets, next }))
+}

@@ -1,0 +1,45 @@
+//! A fan-out by peers and by datagrams allocates nothing once it was as large
+//! as it gets.
+
+use tautline_core::relay::To;
+use tautline_tests::counting::{self, Counting, Counts};
+
+#[path = "../../core/benches/inputs/subnets.rs"]
+mod subnets;
+
+use subnets::{Sent, Town};
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+const CLIENTS: usize = 2_000;
+
+/// What an hour's notifications take: to all, and to a client of each of the
+/// subnets.
+fn an_hour(town: &mut Town, payload: &[u8]) -> usize {
+    let mut passed = 0;
+    let mut add = |sent: Sent| passed += sent.datagrams + sent.passed_on;
+    add(town.notify(To::All, payload));
+    for place in 0..100 {
+        let client = town.clients[place];
+        add(town.notify(To::Client(client), payload));
+    }
+    town.pass_an_hour();
+    passed
+}
+
+#[test]
+fn a_fan_out_by_peers_and_by_datagrams_allocates_nothing() {
+    for peers in [true, false] {
+        // A hint is all that a long one needs.
+        for payload in [&[1; 64][..], &[1; 4_000]] {
+            let mut town = Town::new(CLIENTS, peers);
+            for _ in 0..3 {
+                assert_eq!(an_hour(&mut town, payload), CLIENTS + 100);
+            }
+            let (passed, counts) = counting::count(|| an_hour(&mut town, payload));
+            assert_eq!(passed, CLIENTS + 100);
+            assert_eq!(counts, Counts::NONE, "peers: {peers}");
+        }
+    }
+}
