@@ -31,6 +31,9 @@
 //! shows its trace: `WORLD_SEED=7 cargo test -p tautline-tests --test …`.
 //! `WORLD_SEEDS=1000` runs more seeds than the scenario's default.
 //!
+//! A relay and its clients are ready in [`cast`]. A node is behind a router
+//! that translates addresses by [`NodeSetup::behind`]: see [`World::site`].
+//!
 //! # What to add, and where
 //! - **A machine**: implement [`App`] (an endpoint accessor and what happens on
 //!   an event), give it to [`World::node`]. A node that is restarted is booted
