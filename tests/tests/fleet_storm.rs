@@ -145,7 +145,12 @@ impl Fleet {
                 let site = *world.dice().pick(&self.sites);
                 world.cut_off(site, span / 4);
             }
-            5..7 => world.pause(client, 2 * span),
+            5 | 6 => {
+                // It moves, and sleeps for longer than a grant holds.
+                move_client(world, client);
+                let sleep = seconds(150) + span;
+                world.after(span / 8, move |world| world.pause(client, sleep));
+            }
             7 => {
                 // It is stopped while it starts.
                 world.crash(client, false, Duration::ZERO);
