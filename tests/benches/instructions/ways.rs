@@ -59,9 +59,17 @@ fn expected(clients: usize, by_peers: bool) -> Sent {
     }
 }
 
+/// A town that is as full as it gets.
+fn warm(clients: usize, by_peers: bool) -> Town {
+    let mut town = Town::new(clients, by_peers);
+    town.notify(To::All, &PAYLOAD);
+    town.pass_an_hour();
+    town
+}
+
 /// A notification of 64 bytes to all, for each of them, confirmed by peers.
 fn to_all(clients: usize, by_peers: bool) -> usize {
-    let mut town = Town::new(clients, by_peers);
+    let mut town = warm(clients, by_peers);
     let sent = counted(|| town.notify(To::All, &PAYLOAD));
     assert_eq!(sent, expected(clients, by_peers));
     clients
@@ -70,7 +78,7 @@ fn to_all(clients: usize, by_peers: bool) -> usize {
 /// A notification of 64 bytes to one client; to another one each time.
 fn to_each(clients: usize, by_peers: bool) -> usize {
     const OPERATIONS: usize = 1_000;
-    let mut town = Town::new(clients, by_peers);
+    let mut town = warm(clients, by_peers);
     let ids: Vec<_> = town.clients[..OPERATIONS].to_vec();
     counted(|| {
         for id in &ids {

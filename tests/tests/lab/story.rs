@@ -66,6 +66,8 @@ fn who_connects(lab: &Lab, operator: &Operator<'_>) {
     let connected: Vec<_> = connected.map(|(name, _)| name.as_str()).collect();
     assert_eq!(connected, ["c1", "c2", "e1", "e2"]);
     assert_eq!(clients["d1"]["udp_proven"], true);
+    let denied = |name: &str| clients[name]["denied"].as_str();
+    assert_eq!((denied("c3"), denied("c1")), (Some("subnet_cap"), None));
     for host in lab.hosts().filter(|host| host.name != "d1") {
         let counts = host.counts();
         let udp = [&counts.udp_in, &counts.udp_out];
