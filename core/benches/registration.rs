@@ -77,7 +77,7 @@ impl Full {
     fn new(clients: u32) -> Self {
         let settings = RegistrySettings::new(MASTER, INCARNATION);
         let limits = RegistryLimits {
-            newcomers_max: u32::MAX,
+            newcomers_max: Some(u32::MAX),
             ..RegistryLimits::default()
         };
         let mut registry = Registry::new(settings, limits, Random::from_seed([4; 32]));

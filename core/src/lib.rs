@@ -176,6 +176,8 @@ pub mod registration;
 pub mod relay;
 pub mod tally;
 pub mod time;
+#[cfg(feature = "_test")]
+pub mod visits;
 pub mod wire;
 
 pub use id::{

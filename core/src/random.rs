@@ -46,4 +46,11 @@ impl Random {
         let micros = u64::try_from(window.as_micros()).unwrap_or(u64::MAX);
         Duration::from_micros(self.below(micros.saturating_add(1)))
     }
+
+    /// A span that lies up to so many percent of `span` to either side of it;
+    /// at most 100.
+    pub fn around(&mut self, span: Duration, percent: u32) -> Duration {
+        let most = span / 100 * percent.min(100);
+        (span - most).saturating_add(self.within(most.saturating_mul(2)))
+    }
 }

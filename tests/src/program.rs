@@ -52,7 +52,7 @@ impl Program {
     /// # Panics
     /// When it does not come.
     pub fn wait_for_log(&mut self, text: &str) -> String {
-        let what = format_args!("{text:?} in {}", self.log.display());
+        let what = format!("{text:?} in {}", self.log.display());
         wait_for(what, || {
             let log = fs::read(&self.log).expect("the log");
             let mut end = self.read;

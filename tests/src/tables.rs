@@ -57,6 +57,29 @@ where
     align(&rows)
 }
 
+/// The transitions of a table that were not taken, by the places of their
+/// state and event.
+pub fn untaken<S, E>(
+    states: &[S],
+    events: &[E],
+    next: impl Fn(S, E) -> Option<S>,
+    taken: impl Fn(usize, usize) -> bool,
+) -> Vec<(S, E)>
+where
+    S: Copy,
+    E: Copy,
+{
+    let mut untaken = Vec::new();
+    for (row, &state) in states.iter().enumerate() {
+        for (column, &event) in events.iter().enumerate() {
+            if next(state, event).is_some() && !taken(row, column) {
+                untaken.push((state, event));
+            }
+        }
+    }
+    untaken
+}
+
 /// Compares a table with `tests/tables/<name>.txt`, or writes it there if
 /// `UPDATE_TABLES` is set.
 ///

@@ -17,6 +17,7 @@ pub const FLOORS: [&[&str]; 4] = [
         "collections",
         "random",
         "tally",
+        "visits",
         "network",
         "input",
         "output",

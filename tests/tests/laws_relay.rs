@@ -47,6 +47,7 @@ fn limits() -> relay::Limits {
         ..relay::Limits::default()
     };
     limits.registry.clients_max = 8;
+    limits.registry.newcomers_max = Some(8);
     limits.notifier.notifications_max = 8;
     limits.notifier.notifications_per_client_max = 4;
     limits.notifier.replies_max = 10;

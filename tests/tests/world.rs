@@ -2,19 +2,17 @@
 //! keeps, nothing is handed over twice, and after the faults everyone is
 //! registered, connected and answers.
 
-use core::cell::RefCell;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
-use std::rc::Rc;
 
-use tautline_core::client::{self, Client, RelayAddress};
+use tautline_core::client;
 use tautline_core::notify::NotifyOptions;
-use tautline_core::relay::{self, Relay, To};
-use tautline_core::wire::proof::MasterKey;
-use tautline_core::{ClientId, Incarnation, Instant, NotificationId};
-use tautline_tests::world::{App, Boot, Climate, Fault, NodeId, Scenario, World};
+use tautline_core::relay::{self, To};
+use tautline_core::{ClientId, Instant, NotificationId};
+use tautline_tests::world::cast::{
+    ClientApp, Memory, PORT, RelayApp, relay_address, relay_settings,
+};
+use tautline_tests::world::{Boot, Climate, Fault, NodeId, Scenario, World};
 
-const PORT: u16 = 52_311;
 const CLIENTS: usize = 4;
 /// Nothing of what is simulated here asks an idle peer for a sign of life; the
 /// systems below do.
@@ -26,125 +24,32 @@ const PERIOD: Duration = Duration::from_secs(600);
 const RECOVERY: Duration = Duration::from_secs(3_600);
 const ANSWER: Duration = Duration::from_secs(1_800);
 
-struct RelayApp {
-    relay: Relay,
-    replied: BTreeSet<(NotificationId, ClientId)>,
+fn boot_relay(boot: &Boot) -> RelayApp {
+    let mut settings = relay_settings(boot);
+    settings.registry.period = PERIOD;
+    RelayApp::boot(boot, settings, relay::Limits::default())
 }
 
-impl RelayApp {
-    fn boot(boot: &Boot) -> Self {
-        // The key is in the relay's folder, and survives it.
-        let key = MasterKey([7; 32]);
-        let mut settings = relay::Settings::new(key, Incarnation(boot.life));
-        settings.registry.period = PERIOD;
-        let relay = Relay::new(settings, relay::Limits::default(), boot.seed);
-        let replied = BTreeSet::new();
-        Self { relay, replied }
-    }
-
-    fn notify(&mut self, now: Instant, to: To) -> Option<NotificationId> {
-        self.relay
-            .notify(now, to, b"ping", NotifyOptions::default())
-            .ok()
-    }
-
-    /// The clients that are connected, by hostname.
-    fn connected(&self) -> BTreeMap<String, ClientId> {
-        let mut connected = BTreeMap::new();
-        let mut place = 0;
-        while let Some((at, record)) = self.relay.client_from(place) {
-            place = at + 1;
-            if record.is_connected() {
-                connected.insert(record.hostname().to_string(), record.id);
-            }
-        }
-        connected
-    }
+fn boot_client(boot: &Boot, name: &str, memory: &Memory) -> ClientApp {
+    let settings = client::Settings::new(relay_address("relay"), name);
+    ClientApp::boot(boot, settings, client::Limits::default(), memory)
 }
 
-impl App for RelayApp {
-    type Endpoint = Relay;
+fn notify(app: &mut RelayApp, now: Instant, to: To) -> Option<NotificationId> {
+    app.notify(now, to, NotifyOptions::default()).ok()
+}
 
-    fn endpoint(&mut self) -> &mut Relay {
-        &mut self.relay
-    }
-
-    fn on_event(&mut self, _now: Instant, event: relay::Event) {
-        if let relay::Event::Replied {
-            notification,
-            client,
-        } = event
-        {
-            let first = self.replied.insert((notification, client));
-            assert!(first, "{client} replied to {notification} twice");
+/// The clients that are connected.
+fn all_lines(app: &RelayApp) -> Vec<ClientId> {
+    let mut connected = Vec::new();
+    let mut place = 0;
+    while let Some((at, record)) = app.relay.client_from(place) {
+        place = at + 1;
+        if record.is_connected() {
+            connected.push(record.id);
         }
     }
-}
-
-/// What a client's machine was given, over all its lives.
-type Memory = Rc<RefCell<Option<ClientId>>>;
-
-struct ClientApp {
-    client: Client,
-    memory: Memory,
-    heard: BTreeSet<NotificationId>,
-    /// Its identity could not be read: the agent ends and is started again.
-    over: bool,
-}
-
-impl ClientApp {
-    fn boot(boot: &Boot, name: &str, memory: &Memory) -> Self {
-        let relay = RelayAddress {
-            host: "relay".into(),
-            port: PORT,
-            tls: true,
-        };
-        let settings = client::Settings::new(relay, name);
-        Self {
-            client: Client::new(settings, client::Limits::default(), boot.seed),
-            memory: Rc::clone(memory),
-            heard: BTreeSet::new(),
-            over: false,
-        }
-    }
-}
-
-impl App for ClientApp {
-    type Endpoint = Client;
-
-    fn endpoint(&mut self) -> &mut Client {
-        &mut self.client
-    }
-
-    fn on_event(&mut self, now: Instant, event: client::Event) {
-        match event {
-            client::Event::Registered { client, .. } => {
-                let before = self.memory.borrow_mut().replace(client);
-                let same = before.is_none_or(|before| before == client);
-                assert!(same, "{before:?} became {client}");
-            }
-            client::Event::Notification {
-                notification, id, ..
-            } => {
-                assert!(self.heard.insert(id), "{id} was handed over twice");
-                let payload = self
-                    .client
-                    .notification(notification)
-                    .map(|(_, payload)| payload);
-                assert_eq!(payload, Some(b"ping".as_slice()));
-                let replied = self.client.reply(now, notification, b"pong");
-                assert!(replied.is_ok(), "{replied:?}");
-            }
-            client::Event::StorageFailed { .. } => self.over = self.client.id().is_none(),
-            client::Event::IdentityUnavailable { .. } => self.over = true,
-            client::Event::IdentityUnreadable => panic!("a crash spoilt the identity"),
-            _ => {}
-        }
-    }
-
-    fn exits(&self) -> bool {
-        self.over
-    }
+    connected
 }
 
 struct Cast {
@@ -154,14 +59,14 @@ struct Cast {
 
 fn cast(world: &mut World) -> Cast {
     let relay = world
-        .node("relay", |boot| RelayApp::boot(&boot))
+        .node("relay", |boot| boot_relay(&boot))
         .listening(PORT);
     let relay = relay.keep_alive(KEEP_ALIVE).id();
     let clients = (0..CLIENTS).map(|number| {
         let name = format!("client{number}");
         let (host, memory) = (name.clone(), Memory::default());
         world
-            .node(&name, move |boot| ClientApp::boot(&boot, &host, &memory))
+            .node(&name, move |boot| boot_client(&boot, &host, &memory))
             .keep_alive(KEEP_ALIVE)
             .id()
     });
@@ -182,8 +87,8 @@ fn storm(world: &mut World, relay: NodeId) {
         world.command(relay, |app: &mut RelayApp, now| {
             let client = app.relay.client_from(place).map(|(_, record)| record.id);
             match client {
-                Some(client) if !all => app.notify(now, To::Client(client)),
-                _ => app.notify(now, To::All),
+                Some(client) if !all => notify(app, now, To::Client(client)),
+                _ => notify(app, now, To::All),
             }
         });
     }
@@ -192,7 +97,7 @@ fn storm(world: &mut World, relay: NodeId) {
 fn all_connected(world: &World, cast: &Cast) -> bool {
     let relay = world
         .app::<RelayApp>(cast.relay)
-        .map_or(0, |app| app.connected().len());
+        .map_or(0, |app| all_lines(app).len());
     let up = |&node: &NodeId| world.app::<ClientApp>(node);
     let connected = |node| up(node).is_some_and(|app| app.client.is_connected());
     relay == CLIENTS && cast.clients.iter().all(connected)
@@ -206,8 +111,8 @@ fn play(world: &mut World) {
     assert!(connected, "not every client is connected after the faults");
 
     let asked = world.command(cast.relay, |app: &mut RelayApp, now| {
-        let clients = app.connected().into_values();
-        let asked = clients.map(|client| (app.notify(now, To::Client(client)), client));
+        let clients = all_lines(app).into_iter();
+        let asked = clients.map(|client| (notify(app, now, To::Client(client)), client));
         asked.collect::<Vec<_>>()
     });
     let asked = asked.expect("the relay runs");
@@ -216,7 +121,7 @@ fn play(world: &mut World) {
         let app = world.app::<RelayApp>(cast.relay).expect("the relay runs");
         asked
             .iter()
-            .all(|(id, client)| id.is_some_and(|id| app.replied.contains(&(id, *client))))
+            .all(|(id, client)| id.is_some_and(|id| app.has_reply(id, *client)))
     });
     assert!(answered, "a notification is not answered after the faults");
 }
@@ -263,7 +168,7 @@ fn without_faults_a_notification_is_answered_at_once() {
     let connected = world.run_until(Duration::from_secs(10), |world| all_connected(world, &cast));
     assert!(connected);
     let id = world.command(cast.relay, |app: &mut RelayApp, now| {
-        app.notify(now, To::All)
+        notify(app, now, To::All)
     });
     world.run_for(Duration::from_secs(2));
     let relay = world.app::<RelayApp>(cast.relay).expect("it runs");

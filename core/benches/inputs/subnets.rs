@@ -4,6 +4,7 @@
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
+use std::collections::VecDeque;
 
 use tautline_core::notify::NotifyOptions;
 use tautline_core::registration::{Answer, Interface, Request as Registration, body};
@@ -36,7 +37,7 @@ pub(crate) struct Town {
     /// Those without a connection.
     pub(crate) clients: Vec<ClientId>,
     /// Frames that wait to be confirmed.
-    frames: Vec<(ConnId, u32)>,
+    frames: VecDeque<(ConnId, u32)>,
 }
 
 impl Town {
@@ -55,7 +56,7 @@ impl Town {
             now: Instant::ORIGIN,
             buf: Box::new([0; 65_536]),
             clients: Vec::with_capacity(clients),
-            frames: Vec::with_capacity(1_024),
+            frames: VecDeque::with_capacity(1_024),
         };
         for place in 0..clients {
             let (answer, conn) = town.register(place % SUBNETS, place / SUBNETS, false);
@@ -81,7 +82,7 @@ impl Town {
             .notify(self.now, to, payload, NotifyOptions::default());
         let mut sent = Sent::default();
         self.drain(&mut sent);
-        while let Some((conn, sequence)) = self.frames.pop() {
+        while let Some((conn, sequence)) = self.frames.pop_front() {
             let mut frame = [0; 64];
             let refused = 0;
             let served = ToRelay::Served(Served { sequence, refused });
@@ -170,7 +171,7 @@ impl Town {
 }
 
 /// Notes the frames that are to be confirmed, by what stands at their places.
-fn read_frames(frames: &mut Vec<(ConnId, u32)>, conn: ConnId, bytes: &[u8], sent: &mut Sent) {
+fn read_frames(frames: &mut VecDeque<(ConnId, u32)>, conn: ConnId, bytes: &[u8], sent: &mut Sent) {
     let number = |bytes: &[u8]| {
         bytes
             .iter()
@@ -184,7 +185,7 @@ fn read_frames(frames: &mut Vec<(ConnId, u32)>, conn: ConnId, bytes: &[u8], sent
             let sequence = number(&body[..4]);
             match frames.iter_mut().find(|(of, _)| *of == conn) {
                 Some(last) => last.1 = sequence,
-                None => frames.push((conn, sequence)),
+                None => frames.push_back((conn, sequence)),
             }
         }
         rest = next;

@@ -83,7 +83,7 @@ impl Client {
             Question::Reply(..) => self.mailbox.handle_way_lost(),
             // Tests are repeated, and without a proof there is the connection.
             Question::Test(_) => {}
-            _ => self.asking.inbox = self.asking.behind,
+            _ => self.asking.inbox = true,
         }
         self.rest();
     }
@@ -131,7 +131,8 @@ impl Client {
                 what: Question::Inbox.text(),
                 why,
             });
-            if self.asking.behind {
+            // Else it may be the answer of every time.
+            if self.asking.behind || status >= 500 {
                 self.asking.inbox = true;
                 self.rest();
             }

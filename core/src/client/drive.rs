@@ -156,7 +156,7 @@ impl Client {
     /// the persistent connection is open: one that a firewall has forgotten is
     /// silent for ever.
     fn poll_at(&self) -> Option<Instant> {
-        let interval = self.settings.poll_interval;
+        let interval = self.poll_interval;
         let wanted = !interval.is_zero() && self.session.is_some() && !self.asking.inbox;
         wanted.then(|| self.heard_at + interval.max(Duration::from_secs(1)))
     }

@@ -59,6 +59,10 @@ use registering::Admitted;
 /// both that are on their way out.
 const CONNECTIONS_MAX: u32 = 8;
 
+/// How far the moments at which the inbox is asked are moved at random, to both
+/// sides, in percent of their interval.
+const POLL_SPREAD_PERCENT: u32 = 10;
+
 /// Datagrams are passed on in bursts of a second's, divided by this.
 const SERVE_BURSTS: u32 = 10;
 
@@ -95,6 +99,9 @@ pub struct Client {
     /// When the next datagram may be passed on, if one waits.
     serve_at: Option<Instant>,
     stats: Stats,
+    /// This client's own: a fleet that heard the same at once does not ask its
+    /// inbox at once.
+    poll_interval: Duration,
     /// When something was last heard from the relay that could be a
     /// notification.
     heard_at: Instant,
@@ -158,16 +165,19 @@ impl Client {
         let mut random = Random::from_seed(seed);
         let instance = random.bytes();
         let mut fork = || Random::from_seed(random.bytes());
+        let registrar = Registrar::new(settings.registrar.clone(), fork());
+        let selector = Selector::new(settings.selector.clone(), settings.relays.len(), fork());
+        let mailbox = Mailbox::new(limits.mailbox.clone(), fork());
         Self {
             http: Arc::new(http::Settings::new(
                 limits.http.clone(),
                 settings.http.clone(),
             )),
             keeper: Keeper::new(),
-            registrar: Registrar::new(settings.registrar.clone(), fork()),
-            selector: Selector::new(settings.selector.clone(), settings.relays.len(), fork()),
+            registrar,
+            selector,
             pcc: Pcc::new(settings.pcc.clone()),
-            mailbox: Mailbox::new(limits.mailbox.clone(), fork()),
+            mailbox,
             instance: Hex(instance),
             session: None,
             stale: false,
@@ -186,6 +196,7 @@ impl Client {
             ),
             serve_at: None,
             stats: Stats::default(),
+            poll_interval: random.around(settings.poll_interval, POLL_SPREAD_PERCENT),
             heard_at: Instant::ORIGIN,
             events: VecDeque::with_capacity(limits.events_max),
             pool: Pool::new(limits.buffers_max, limits.buffer_bytes_max),

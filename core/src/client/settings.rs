@@ -55,7 +55,8 @@ pub struct Settings {
     pub selector: SelectorSettings,
     /// When it opens its persistent connection.
     pub pcc: PccSettings,
-    /// When it asks its inbox although it heard nothing; zero is never.
+    /// When it asks its inbox although it heard nothing, moved at random by up
+    /// to a tenth to both sides, once for each start; zero is never.
     pub poll_interval: Duration,
     /// Datagrams that the client passes on to others of its subnet in a second;
     /// 0 is no bound.

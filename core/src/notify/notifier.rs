@@ -263,8 +263,13 @@ impl Notifier {
         let Some(state) = state_mut(&mut self.clients, client) else {
             return;
         };
-        if id.sequence() > state.sent_through {
-            state.sent_through = id.sequence();
+        // A way without order is taken once for each pair.
+        let first = match order {
+            Order::InOrder => id.sequence() > state.sent_through,
+            Order::Loose => id.sequence() > state.in_order_through,
+        };
+        if first {
+            state.sent_through = state.sent_through.max(id.sequence());
             entry.status.sent += 1;
             entry.status.count_who_joined();
         }

@@ -4,6 +4,9 @@ use alloc::collections::VecDeque;
 
 use crate::{Incarnation, NotificationId};
 
+/// Runs of relays that a client left and that are remembered: it may return.
+const RUNS_LEFT_MAX: usize = 4;
+
 /// All up to a watermark, and some above it.
 ///
 /// What comes in order moves the watermark: there is nothing below that is
@@ -14,6 +17,24 @@ pub(super) struct Seen {
     /// Those above the watermark, by number.
     ahead: VecDeque<NotificationId>,
     ahead_max: usize,
+    /// The relay's run.
+    run: Incarnation,
+    /// The runs before it, the last one first.
+    left: VecDeque<Left>,
+}
+
+/// What was seen of a run.
+struct Left {
+    run: Incarnation,
+    watermark: NotificationId,
+    ahead: VecDeque<NotificationId>,
+}
+
+impl Left {
+    fn contains(&self, id: NotificationId) -> bool {
+        let is_of_run = id.incarnation() == self.run;
+        is_of_run && (id <= self.watermark || self.ahead.binary_search(&id).is_ok())
+    }
 }
 
 impl Seen {
@@ -23,6 +44,8 @@ impl Seen {
             watermark: NotificationId(0),
             ahead: VecDeque::new(),
             ahead_max,
+            run: Incarnation(0),
+            left: VecDeque::new(),
         }
     }
 
@@ -31,7 +54,9 @@ impl Seen {
     }
 
     pub(super) fn contains(&self, id: NotificationId) -> bool {
-        id <= self.watermark || self.ahead.binary_search(&id).is_ok()
+        id <= self.watermark
+            || self.ahead.binary_search(&id).is_ok()
+            || self.left.iter().any(|left| left.contains(id))
     }
 
     /// Whether one more is remembered out of order.
@@ -59,6 +84,7 @@ impl Seen {
     /// The relay runs as this incarnation. If nothing of that run was seen in
     /// order, it begins behind `notified`, what the relay says that it sent.
     pub(super) fn begin(&mut self, incarnation: Incarnation, notified: Option<NotificationId>) {
+        self.turn_to(incarnation);
         let seen = self.watermark.incarnation();
         if seen == incarnation {
             return;
@@ -69,8 +95,33 @@ impl Seen {
             None if incarnation < seen => self.watermark = NotificationId(0),
             None => {}
         }
-        self.ahead.retain(|id| id.incarnation() == incarnation);
         self.forget_passed();
+    }
+
+    /// Leaves the run for another, of which something may be remembered.
+    fn turn_to(&mut self, run: Incarnation) {
+        let before = core::mem::replace(&mut self.run, run);
+        if before == run {
+            return;
+        }
+        let place = self.left.iter().position(|left| left.run == run);
+        let back = place.and_then(|place| self.left.remove(place));
+        let (watermark, ahead) = back.map_or_else(
+            || (self.watermark, VecDeque::new()),
+            |back| (back.watermark, back.ahead),
+        );
+        let ahead = core::mem::replace(&mut self.ahead, ahead);
+        // Some of the new run may have come already.
+        let (early, ahead) = ahead.into_iter().partition(|id| id.incarnation() == run);
+        self.left.truncate(RUNS_LEFT_MAX - 1);
+        self.left.push_front(Left {
+            run: before,
+            watermark: self.watermark,
+            ahead,
+        });
+        self.watermark = watermark;
+        let early: VecDeque<NotificationId> = early;
+        early.into_iter().for_each(|id| self.remember(id));
     }
 
     fn forget_passed(&mut self) {
@@ -112,11 +163,45 @@ mod tests {
         assert_eq!(seen.watermark(), id(5, 2), "the same run");
         seen.begin(Incarnation(4), None);
         assert_eq!(seen.watermark(), NotificationId(0));
-        assert!(!seen.contains(id(5, 9)));
+        assert!(!seen.contains(id(4, 1)));
+        assert!(
+            seen.contains(id(5, 2)) && seen.contains(id(5, 9)),
+            "of the run before"
+        );
         seen.remember(id(6, 3));
         seen.remember(id(6, 8));
         seen.begin(Incarnation(6), Some(id(6, 4)));
         assert!(seen.contains(id(6, 4)) && seen.contains(id(6, 8)));
         assert!(!seen.contains(id(6, 5)));
+    }
+
+    #[test]
+    fn who_returns_to_a_run_has_seen_what_it_saw() {
+        let mut seen = Seen::new(3);
+        seen.begin(Incarnation(5), None);
+        seen.advance(id(5, 2));
+        seen.remember(id(5, 4));
+        seen.begin(Incarnation(3), Some(id(3, 7)));
+        assert!(seen.contains(id(3, 7)) && !seen.contains(id(3, 8)));
+        seen.remember(id(3, 9));
+        // The relay does not know what came by datagram.
+        seen.begin(Incarnation(5), Some(id(5, 2)));
+        assert_eq!(seen.watermark(), id(5, 2));
+        for (sequence, known) in [(2, true), (3, false), (4, true), (5, false)] {
+            assert_eq!(seen.contains(id(5, sequence)), known, "{sequence}");
+        }
+        assert!(seen.contains(id(3, 9)));
+    }
+
+    #[test]
+    fn runs_that_were_left_are_forgotten_in_time() {
+        let mut seen = Seen::new(300);
+        for run in 1..=100 {
+            seen.begin(Incarnation(run), None);
+            seen.remember(id(run, 1));
+        }
+        assert_eq!(seen.left.len(), RUNS_LEFT_MAX);
+        assert!(seen.contains(id(97, 1)));
+        assert!(!seen.left.iter().any(|left| left.contains(id(50, 1))));
     }
 }

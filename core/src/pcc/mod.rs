@@ -26,6 +26,8 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "_test")]
+use crate::visits::Visits;
 use crate::{Instant, Machine};
 
 /// The figures of a [`Pcc`].
@@ -157,6 +159,10 @@ pub const fn transition(state: State, event: Event) -> Option<State> {
         _ => return None,
     })
 }
+
+/// The transitions that any [`Pcc`] took.
+#[cfg(feature = "_test")]
+pub static VISITS: Visits<{ State::ALL.len() }, { Event::ALL.len() }> = Visits::new();
 
 /// What a [`Pcc`] wants done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -309,6 +315,8 @@ impl Pcc {
 
     fn apply(&mut self, event: Event) -> Option<State> {
         let next = transition(self.state, event)?;
+        #[cfg(feature = "_test")]
+        VISITS.note(self.state as usize, event as usize);
         self.state = next;
         Some(next)
     }

@@ -73,7 +73,7 @@ impl Pair {
         };
         let limits = RegistryLimits {
             clients_max: CLIENTS_MAX as u32,
-            newcomers_max: NEWCOMERS_MAX as u32,
+            newcomers_max: Some(NEWCOMERS_MAX as u32),
             newcomers_per_address_max: NEWCOMERS_PER_ADDRESS_MAX as u32,
             ..RegistryLimits::default()
         };
@@ -101,7 +101,7 @@ impl Pair {
                 _ => self.register_noise(script)?,
             }
             self.drain();
-            self.naive.compare(&self.registry, self.now);
+            self.naive.compare(&mut self.registry, self.now);
             let known = |id: &ClientId| self.naive.list.iter().any(|listed| listed.id == *id);
             for (id, _) in &self.given {
                 assert_eq!(self.registry.find(*id).is_some(), known(id));
@@ -125,7 +125,7 @@ impl Pair {
 
     /// Why a newcomer is refused.
     fn newcomer_refused(&self, observed: IpAddr, secure: bool) -> Option<Refusal> {
-        let newcomers = || self.naive.list.iter().filter(|listed| !listed.proven);
+        let newcomers = || self.naive.list.iter().filter(|listed| listed.newcomer);
         let near = newcomers().filter(|listed| listed.wish.observed == observed);
         if !observed.is_loopback() && !secure && !self.plaintext {
             Some(Refusal::SecretInClear)

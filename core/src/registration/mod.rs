@@ -20,10 +20,14 @@ mod registry;
 mod selector;
 
 pub use body::{Answer, Interface, Request, Verdict};
+#[cfg(feature = "_test")]
+pub use registrar::REGISTRAR_VISITS;
 pub use registrar::{Registrar, RegistrarEvent, RegistrarSettings, RegistrarStage, RegistrarState};
 pub use registry::{
     Admission, ClientRecord, ConnectRefusal, GrantSettings, Qualifier, Refusal, Registry,
     RegistryCounts, RegistryEffect, RegistryLimits, RegistrySettings, ReleaseReason, Role, Site,
     Subnet, SubnetName,
 };
+#[cfg(feature = "_test")]
+pub use selector::SELECTOR_VISITS;
 pub use selector::{Selector, SelectorEffect, SelectorEvent, SelectorSettings, SelectorStage};

@@ -2,7 +2,14 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "_test")]
+use crate::visits::Visits;
 use crate::{Instant, Machine, Random};
+
+/// The transitions that any [`Registrar`] took.
+#[cfg(feature = "_test")]
+pub static REGISTRAR_VISITS: Visits<{ RegistrarStage::ALL.len() }, { RegistrarEvent::ALL.len() }> =
+    Visits::new();
 
 /// The figures of a [`Registrar`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -187,10 +194,12 @@ impl Registrar {
     }
 
     /// The client stops.
-    pub const fn handle_stop(&mut self) {
-        self.state = RegistrarState::Stopped;
-        self.wanted = false;
-        self.again = false;
+    pub fn handle_stop(&mut self) {
+        if self.follows(RegistrarEvent::Stop, RegistrarStage::Stopped) {
+            self.state = RegistrarState::Stopped;
+            self.wanted = false;
+            self.again = false;
+        }
     }
 
     /// The registration succeeded; the relay wants the next one after `period`.
@@ -198,9 +207,7 @@ impl Registrar {
         if !self.follows(RegistrarEvent::Succeeded, RegistrarStage::Registered) {
             return;
         }
-        let spread = period / 100 * self.settings.spread_percent.min(100);
-        let moved = self.random.within(spread.saturating_mul(2));
-        let delay = (period - spread).saturating_add(moved);
+        let delay = self.random.around(period, self.settings.spread_percent);
         // A period of zero must not turn into a loop.
         self.renewal_at = now + delay.max(Duration::from_secs(1));
         self.state = RegistrarState::Registered(self.renewal_at);
@@ -248,7 +255,13 @@ impl Registrar {
 
     /// Whether the table leads from here to the stage.
     fn follows(&self, event: RegistrarEvent, stage: RegistrarStage) -> bool {
-        self.state.stage().after(event) == Some(stage)
+        let here = self.state.stage();
+        let next = here.after(event);
+        #[cfg(feature = "_test")]
+        if next.is_some() {
+            REGISTRAR_VISITS.note(here as usize, event as usize);
+        }
+        next == Some(stage)
     }
 }
 

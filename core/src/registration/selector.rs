@@ -11,7 +11,14 @@
 
 use core::time::Duration;
 
+#[cfg(feature = "_test")]
+use crate::visits::Visits;
 use crate::{Instant, Machine, Random};
+
+/// The transitions that any [`Selector`] took.
+#[cfg(feature = "_test")]
+pub static SELECTOR_VISITS: Visits<{ SelectorStage::ALL.len() }, { SelectorEvent::ALL.len() }> =
+    Visits::new();
 
 /// The longest [`SelectorSettings::failover_after`].
 const FAILOVER_AFTER_MAX: Duration = Duration::from_secs(21_600);
@@ -260,9 +267,7 @@ impl Selector {
     fn rearm(&mut self, now: Instant) {
         let interval = self.settings.reselect_interval;
         let wanted = self.home > 0 && !interval.is_zero();
-        let spread = interval / 100 * self.settings.spread_percent.min(100);
-        let moved = self.random.within(spread.saturating_mul(2));
-        let delay = (interval - spread).saturating_add(moved);
+        let delay = self.random.around(interval, self.settings.spread_percent);
         self.reselect_at = wanted.then(|| now + delay.max(Duration::from_secs(1)));
     }
 
@@ -282,6 +287,10 @@ impl Selector {
 
     fn apply(&mut self, event: SelectorEvent) -> bool {
         let next = self.stage.after(event);
+        #[cfg(feature = "_test")]
+        if next.is_some() {
+            SELECTOR_VISITS.note(self.stage as usize, event as usize);
+        }
         self.stage = next.unwrap_or(self.stage);
         next.is_some()
     }

@@ -518,12 +518,14 @@ impl Relay {
             Role::Line(line) => {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
-                let client = line.client;
+                let (client, written_through) = (line.client, line.written_through());
                 self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;
                 if let Some(record) = self.registry.get(client) {
                     let name = record.id;
-                    self.registry.handle_disconnected(client, id);
+                    if self.registry.handle_disconnected(client, id) {
+                        self.bring_again(client, written_through);
+                    }
                     self.events.push_back(Event::Disconnected {
                         client: name,
                         conn: id,

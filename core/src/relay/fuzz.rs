@@ -491,6 +491,7 @@ fn limits(choice: u8) -> Limits {
         },
         registry: RegistryLimits {
             clients_max: 6,
+            newcomers_max: Some(6),
             hostname_bytes_max: 32,
             interfaces_max: 1,
             ..RegistryLimits::default()

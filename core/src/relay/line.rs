@@ -136,6 +136,11 @@ impl Line {
         self.owed.over
     }
 
+    /// The newest notification that was written, or begun to be.
+    pub(super) const fn written_through(&self) -> NotificationId {
+        self.cursor
+    }
+
     /// Whether a whole frame can follow what was written.
     pub(super) const fn is_between_frames(&self) -> bool {
         self.partial.is_none() && self.owed.bye.is_none() && self.owed.over.is_none()

@@ -14,6 +14,9 @@ use crate::{ClientId, ConnId, Instant, Key, Machine, NotificationId};
 
 /// Members of a subnet that one step visits: so many share a frame at least.
 const MEMBERS_PER_STEP: usize = 64;
+/// Notifications that a lost connection gives back; what is behind them the
+/// client finds in its inbox.
+const BROUGHT_AGAIN_MAX: usize = 64;
 /// Bytes of a frame that a peer passes on: small beside what is written at
 /// once, large beside what its targets share.
 const SERVE_BYTES_MAX: usize = 16_384;
@@ -77,6 +80,19 @@ impl Relay {
             && !self.fanout.push_one(record.subnet, client, notification)
         {
             self.stats.left_to_inbox.count("no_room");
+        }
+    }
+
+    /// What waited for a client's connection, which is gone, takes another way.
+    pub(super) fn bring_again(&mut self, client: Key, written_through: NotificationId) {
+        let membership = self.membership(client);
+        let mut cursor = written_through;
+        for _ in 0..BROUGHT_AGAIN_MAX {
+            let Some((notification, id)) = self.notifier.pending(client, membership, cursor) else {
+                return;
+            };
+            self.bring_to(client, notification);
+            cursor = id;
         }
     }
 
@@ -213,6 +229,14 @@ impl Relay {
         };
         let (is_connected, address) = (record.is_connected(), record.udp_address());
         let servable = record.is_servable();
+        // A port that was only stated may lie behind a firewall.
+        let reached = record.is_udp_proven() && address.is_some();
+        if !record.is_proven() {
+            // Its registration may be a recording; what proves the client,
+            // the inbox first of all, brings it what it missed.
+            self.stats.left_to_inbox.count("unproven");
+            return Brought::Done;
+        }
         if !self
             .notifier
             .concerns(notification, client, membership_of(record))
@@ -229,7 +253,7 @@ impl Relay {
         }
         let way = self
             .router
-            .route(self.now, client, subnet, servable, address.is_some());
+            .route(self.now, client, subnet, servable, reached);
         match (way, address) {
             (Way::Peer(line), _) => match self.router.assign(line, client, notification) {
                 Ok(()) => {
@@ -239,8 +263,11 @@ impl Relay {
                 Err(RouteRefusal::OnItsWay) => Brought::Done,
                 Err(_) => Brought::Later,
             },
-            (Way::Datagram, _) if self.router.is_on_its_way(client, notification) => Brought::Done,
-            (Way::Datagram, Some(to)) => {
+            (Way::Datagram | Way::None, _) if self.router.is_on_its_way(client, notification) => {
+                Brought::Done
+            }
+            // Nothing better is left than a port that was only stated.
+            (Way::Datagram | Way::None, Some(to)) => {
                 if let Err(at) = self.datagram_rate.take(self.now, 1) {
                     return Brought::Paced(at);
                 }
@@ -256,7 +283,7 @@ impl Relay {
                 }
             }
             (Way::Later, _) => Brought::Later,
-            (Way::Datagram | Way::None, _) => {
+            (Way::Datagram | Way::None, None) => {
                 self.stats.left_to_inbox.count("no_way");
                 Brought::Done
             }

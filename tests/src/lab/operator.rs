@@ -115,7 +115,7 @@ impl<'a> Operator<'a> {
     /// # Panics
     /// When it does not become so.
     pub fn wait_for_client(&self, host: &Host, wanted: impl Fn(&Value) -> bool) -> Value {
-        let what = format_args!("the right record of {}", host.name);
+        let what = format!("the right record of {}", host.name);
         wait_for(what, || {
             let client = self.clients().remove(host.name)?;
             wanted(&client).then_some(client)

@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 
 use tautline_core::{AcceptError, ConnId, Endpoint, Input, Instant, Output, UnixTime};
 
+use super::NodeId;
+
 /// An endpoint and the application on top of it.
 pub trait App: 'static {
     /// The endpoint.
@@ -27,6 +29,8 @@ pub trait App: 'static {
 /// What a node knows when it starts.
 #[derive(Clone, Debug)]
 pub struct Boot {
+    /// The node.
+    pub node: NodeId,
     /// Random bytes of its own, others in each life.
     pub seed: [u8; 32],
     /// Which life this is, from 1.
@@ -35,7 +39,8 @@ pub struct Boot {
     pub now: Instant,
     /// The wall clock.
     pub wall: UnixTime,
-    /// Its address, with the port for datagrams.
+    /// Its own address, with the port for datagrams. Behind a site it is the
+    /// private one.
     pub address: SocketAddr,
 }
 

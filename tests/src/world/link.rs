@@ -1,7 +1,6 @@
 //! A TCP connection between two nodes: two pipes that hold bytes and lose none.
 
-use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
 use tautline_core::{ConnId, Instant};
@@ -33,6 +32,8 @@ impl Side {
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) tls: bool,
+    /// Where the listener sees the opener.
+    pub(super) seen: SocketAddr,
     pub(super) ends: [End; 2],
     /// By the side that writes.
     pub(super) pipes: [Pipe; 2],
@@ -110,6 +111,7 @@ impl Pipe {
 #[derive(Default)]
 pub(super) struct Links {
     links: BTreeMap<LinkId, Link>,
+    by_node: BTreeSet<(NodeId, LinkId)>,
     made: u64,
 }
 
@@ -118,6 +120,7 @@ impl Links {
         &mut self,
         opener: (NodeId, SocketAddr, ConnId),
         listener: (NodeId, SocketAddr),
+        seen: SocketAddr,
         tls: bool,
         dice: &mut Dice,
     ) -> LinkId {
@@ -146,7 +149,15 @@ impl Links {
             unanswered: 0,
         };
         let ends = [opener, listener];
-        self.links.insert(id, Link { tls, ends, pipes });
+        self.by_node
+            .extend(ends.each_ref().map(|end| (end.node, id)));
+        let link = Link {
+            tls,
+            seen,
+            ends,
+            pipes,
+        };
+        self.links.insert(id, link);
         id
     }
 
@@ -156,7 +167,9 @@ impl Links {
 
     /// The links that a node knows, and its side of each.
     pub(super) fn of_node(&self, node: NodeId) -> Vec<(LinkId, Side)> {
-        let sides = self.links.iter().flat_map(|(&id, link)| {
+        let own = (node, LinkId(0))..=(node, LinkId(u64::MAX));
+        let sides = self.by_node.range(own).flat_map(|&(_, id)| {
+            let link = &self.links[&id];
             Side::BOTH
                 .into_iter()
                 .filter(move |&side| {
@@ -168,15 +181,14 @@ impl Links {
         sides.collect()
     }
 
-    /// A link that both ends know.
+    /// A link that both ends know: the next one after any that there ever was.
     pub(super) fn pick(&self, dice: &mut Dice) -> Option<LinkId> {
-        let open: Vec<LinkId> = self
-            .links
-            .iter()
-            .filter(|(_, link)| link.ends.iter().all(|end| end.open))
+        let start = LinkId(dice.below(self.made + 1));
+        let (later, earlier) = (self.links.range(start..), self.links.range(..start));
+        later
+            .chain(earlier)
+            .find(|(_, link)| link.ends.iter().all(|end| end.open))
             .map(|(&id, _)| id)
-            .collect();
-        (!open.is_empty()).then(|| *dice.pick(&open))
     }
 
     /// Forgets a link that no end knows any more and that carries nothing.
@@ -185,58 +197,10 @@ impl Links {
             .links
             .get(&id)
             .is_some_and(|link| link.ends.iter().all(|end| !end.open));
-        if dead {
-            self.links.remove(&id);
+        if dead && let Some(link) = self.links.remove(&id) {
+            for end in link.ends {
+                self.by_node.remove(&(end.node, id));
+            }
         }
-    }
-}
-
-/// The ways between nodes.
-pub(super) struct Paths {
-    base: Duration,
-    jitter: Duration,
-    blocked_until: BTreeMap<(NodeId, NodeId), Instant>,
-    clogged_until: BTreeMap<(NodeId, NodeId), Instant>,
-}
-
-impl Paths {
-    pub(super) fn draw(dice: &mut Dice) -> Self {
-        Self {
-            base: Duration::from_micros(50 << dice.below(10)),
-            jitter: Duration::from_micros(10 << dice.below(11)),
-            blocked_until: BTreeMap::new(),
-            clogged_until: BTreeMap::new(),
-        }
-    }
-
-    pub(super) fn latency(
-        &self,
-        from: NodeId,
-        to: NodeId,
-        now: Instant,
-        dice: &mut Dice,
-    ) -> Duration {
-        let clogged = self.clogged_until.get(&(from, to));
-        let queued = clogged.map_or(Duration::ZERO, |until| until.saturating_since(now));
-        queued + self.base + dice.span(Duration::ZERO..self.jitter)
-    }
-
-    pub(super) fn open(&self, from: NodeId, to: NodeId, now: Instant) -> bool {
-        self.blocked_until
-            .get(&(from, to))
-            .is_none_or(|&until| until <= now)
-    }
-
-    pub(super) fn block(&mut self, from: NodeId, to: NodeId, until: Instant) {
-        self.blocked_until.insert((from, to), until);
-    }
-
-    pub(super) fn clog(&mut self, from: NodeId, to: NodeId, until: Instant) {
-        self.clogged_until.insert((from, to), until);
-    }
-
-    pub(super) fn heal(&mut self) {
-        self.blocked_until.clear();
-        self.clogged_until.clear();
     }
 }

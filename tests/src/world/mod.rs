@@ -31,6 +31,9 @@
 //! shows its trace: `WORLD_SEED=7 cargo test -p tautline-tests --test …`.
 //! `WORLD_SEEDS=1000` runs more seeds than the scenario's default.
 //!
+//! A relay and its clients are ready in [`cast`]. A node is behind a router
+//! that translates addresses by [`NodeSetup::behind`]: see [`World::site`].
+//!
 //! # What to add, and where
 //! - **A machine**: implement [`App`] (an endpoint accessor and what happens on
 //!   an event), give it to [`World::node`]. A node that is restarted is booted
@@ -44,14 +47,17 @@
 //! - **A fact**: `turn` tells it.
 
 pub mod app;
+pub mod cast;
 pub mod disk;
 mod effects;
 pub mod fault;
 mod link;
 mod net;
 mod node;
+mod paths;
 mod queue;
 mod replay;
+mod site;
 pub mod toys;
 mod trace;
 mod turn;
@@ -59,7 +65,7 @@ mod weather;
 
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::SocketAddr;
 
 use tautline_core::{Instant, UnixTime};
 
@@ -67,18 +73,23 @@ pub use app::{App, Boot};
 pub use fault::{Climate, Counts, Fault};
 pub use node::NodeId;
 pub use replay::Scenario;
+pub use site::{NatKind, SiteId};
 
 use crate::Dice;
 use app::Running;
 use disk::Disk;
 use fault::Faults;
-use net::{LinkId, Links, Paths, Side};
+use net::{LinkId, Links, Side};
 use node::Node;
+use paths::{Paths, Way};
 use queue::Queue;
+use site::Sites;
 use trace::Trace;
 
-/// Happenings at one moment of virtual time after which it is called stuck.
-const HAPPENINGS_PER_MOMENT_MAX: u32 = 100_000;
+/// Happenings at one moment of virtual time after which it is called stuck, and
+/// how many more for each node.
+const HAPPENINGS_PER_MOMENT_MAX: usize = 100_000;
+const HAPPENINGS_PER_NODE_MAX: usize = 100;
 
 /// A network, its nodes, and the weather over them.
 pub struct World {
@@ -90,10 +101,11 @@ pub struct World {
     nodes: Vec<Node>,
     links: Links,
     paths: Paths,
+    sites: Sites,
     names: BTreeMap<String, NodeId>,
     buf: Vec<u8>,
     calm: bool,
-    happenings_now: u32,
+    happenings_now: usize,
 }
 
 /// Something that happens at its time.
@@ -109,9 +121,9 @@ enum Happening {
     RoomArrives(LinkId, Side),
     ResetArrives(LinkId, Side),
     KeepAlive(LinkId, Side),
-    DatagramArrives(net::Datagram),
+    DatagramArrives(Box<net::Datagram>),
     Weather,
-    Clog(NodeId, NodeId, Duration),
+    Clog(Way, Duration),
     Script(Box<dyn FnOnce(&mut World)>),
 }
 
@@ -129,6 +141,7 @@ impl World {
             queue: Queue::default(),
             nodes: Vec::new(),
             links: Links::default(),
+            sites: Sites::default(),
             names: BTreeMap::new(),
             buf: vec![0; 16 * 1024],
             calm: false,
@@ -146,8 +159,7 @@ impl World {
         mut boot: impl FnMut(Boot) -> A + 'static,
     ) -> NodeSetup<'_> {
         let id = NodeId(self.nodes.len());
-        let [high, low] = (id.0 as u16 + 1).to_be_bytes();
-        let ip = IpAddr::V4(Ipv4Addr::new(10, 0, high, low));
+        let ip = self.sites.settle_outside(id);
         let boot: node::BootFn = Box::new(move |at| Box::new(boot(at)) as Box<dyn Running>);
         self.nodes.push(Node::new(name, ip, boot));
         self.names.insert(name.to_owned(), id);
@@ -169,8 +181,9 @@ impl World {
             } else {
                 self.happenings_now + 1
             };
+            let most = HAPPENINGS_PER_MOMENT_MAX + HAPPENINGS_PER_NODE_MAX * self.nodes.len();
             assert!(
-                self.happenings_now < HAPPENINGS_PER_MOMENT_MAX,
+                self.happenings_now < most,
                 "contract: time stands still at {at:?}"
             );
             self.now = at;
@@ -222,6 +235,12 @@ impl World {
         &self.nodes[node.0].disk
     }
 
+    /// The node's own address, with its port for datagrams; behind a site the
+    /// private one.
+    pub fn address(&self, node: NodeId) -> SocketAddr {
+        self.nodes[node.0].udp_address()
+    }
+
     /// Which life of the node runs or ran last, from 1.
     pub fn life(&self, node: NodeId) -> u32 {
         self.nodes[node.0].life
@@ -255,9 +274,9 @@ impl World {
             Happening::RoomArrives(link, at) => self.room_arrives(link, at),
             Happening::ResetArrives(link, at) => self.reset_arrives(link, at),
             Happening::KeepAlive(link, side) => self.keep_alive(link, side),
-            Happening::DatagramArrives(datagram) => self.datagram_arrives(datagram),
+            Happening::DatagramArrives(datagram) => self.datagram_arrives(*datagram),
             Happening::Weather => self.weather(),
-            Happening::Clog(from, to, span) => self.clog(from, to, span),
+            Happening::Clog(way, span) => self.paths.clog(way, self.now + span),
             Happening::Script(script) => script(self),
         }
     }
@@ -292,6 +311,23 @@ impl NodeSetup<'_> {
     #[must_use]
     pub fn udp(self, port: u16) -> Self {
         self.world.nodes[self.id.0].udp_port = port;
+        self
+    }
+
+    /// It is behind this site, with a private address.
+    ///
+    /// # Panics
+    /// If it is behind a site already.
+    #[must_use]
+    pub fn behind(self, site: SiteId) -> Self {
+        self.world.settle(self.id, site);
+        self
+    }
+
+    /// It starts this long after it was added, not at once.
+    #[must_use]
+    pub fn starting_in(self, delay: Duration) -> Self {
+        self.world.nodes[self.id.0].starts_at = self.world.now + delay;
         self
     }
 

@@ -4,11 +4,12 @@
 use core::time::Duration;
 use std::net::{IpAddr, SocketAddr};
 
-use tautline_core::{CloseReason, ConnId, ConnectError, Instant};
+use tautline_core::{CloseReason, ConnId, ConnectError};
 
 use super::link::Segment;
-pub(super) use super::link::{LinkId, Links, Paths, Side};
+pub(super) use super::link::{LinkId, Links, Side};
 use super::node::{Fact, NodeId, State};
+use super::paths::Place;
 use super::{Fault, Happening, World};
 
 /// How long a driver lets a connection open.
@@ -21,8 +22,10 @@ const UNANSWERED_MAX: u32 = 3;
 const GIVE_UP: Duration = Duration::from_secs(90);
 
 pub(super) struct Datagram {
-    from: (NodeId, SocketAddr),
-    to: SocketAddr,
+    from: NodeId,
+    /// Where the receiver sees the sender.
+    seen: SocketAddr,
+    to: NodeId,
     bytes: Vec<u8>,
 }
 
@@ -30,12 +33,12 @@ impl World {
     /// A node opens a connection.
     pub(super) fn open(&mut self, node: NodeId, conn: ConnId, host: &str, port: u16, tls: bool) {
         let address = self.nodes[node.0].next_address();
-        let target = self.resolve(host);
-        let to = target.map_or(NodeId(usize::MAX), |(id, _)| id);
-        let ip = target.map_or_else(|| address.ip(), |(_, ip)| ip);
-        let listener = (to, SocketAddr::new(ip, port));
+        let target = self.resolve(node, host);
+        let to = target.unwrap_or(node);
+        let seen = self.seen_connection(node, to, address);
+        let listener = (to, SocketAddr::new(self.nodes[to.0].ip, port));
         let opener = (node, address, conn);
-        let link = self.links.add(opener, listener, tls, &mut self.dice);
+        let link = self.links.add(opener, listener, seen, tls, &mut self.dice);
         self.nodes[node.0].insert(conn, link, Side::Opener, State::Connecting);
         if self.faults.strike(Fault::Exhausted) {
             self.fail_open(link, ConnectError::Exhausted);
@@ -43,27 +46,25 @@ impl World {
             self.fail_open(link, ConnectError::Unresolved);
         } else {
             self.schedule(OPEN_TIMEOUT, Happening::OpenTimedOut(link));
-            if !self.faults.strike(Fault::ConnectLost) {
+            if self.is_routable(node, to) && !self.faults.strike(Fault::ConnectLost) {
                 let delay = self.latency(node, to);
                 self.schedule(delay, Happening::OpenArrives(link));
             }
         }
     }
 
-    fn resolve(&self, host: &str) -> Option<(NodeId, IpAddr)> {
-        if let Ok(ip) = host.parse::<IpAddr>() {
-            let node = self.nodes.iter().position(|node| node.ip == ip)?;
-            return Some((NodeId(node), ip));
+    fn resolve(&self, from: NodeId, host: &str) -> Option<NodeId> {
+        match host.parse::<IpAddr>() {
+            Ok(ip) => self.sites.node_at(self.nodes[from.0].site, ip),
+            Err(_) => self.names.get(host).copied(),
         }
-        let node = *self.names.get(host)?;
-        Some((node, self.nodes[node.0].ip))
     }
 
     pub(super) fn open_arrives(&mut self, link: LinkId) {
         let Some([from, to]) = self.ends(link) else {
             return;
         };
-        if !self.paths.open(from, to, self.now) || !self.nodes[to.0].powered {
+        if !self.passes(from, to) || !self.nodes[to.0].powered {
             self.schedule(Duration::from_secs(1), Happening::OpenArrives(link));
             return;
         }
@@ -91,7 +92,7 @@ impl World {
         let Some([from, to]) = self.ends(link) else {
             return;
         };
-        if !self.paths.open(to, from, self.now) {
+        if !self.passes(to, from) {
             self.schedule(Duration::from_secs(1), Happening::OpenAnswered(link, open));
             return;
         }
@@ -203,7 +204,10 @@ impl World {
         let sender = state.end(from).node;
         let receiver = state.end(from.other());
         let (to, open, conn) = (receiver.node, receiver.open, receiver.conn);
-        let arrives = self.paths.open(sender, to, now) && self.nodes[to.0].powered;
+        let arrives = self.passes(sender, to) && self.nodes[to.0].powered;
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
         let pipe = state.pipe_from(from);
         if !arrives {
             let since = *pipe.lost_since.get_or_insert(now);
@@ -262,7 +266,7 @@ impl World {
             return;
         };
         let (to, from) = (state.end(at).node, state.end(at.other()).node);
-        if self.paths.open(from, to, self.now) {
+        if self.passes(from, to) {
             self.end_side(link, at, CloseReason::Reset);
         }
     }
@@ -275,7 +279,6 @@ impl World {
 
     /// One end asks the other whether it is there.
     pub(super) fn keep_alive(&mut self, link: LinkId, side: Side) {
-        let now = self.now;
         let Some(state) = self
             .links
             .get(link)
@@ -285,9 +288,10 @@ impl World {
         };
         let (own, other) = (state.end(side).node, state.end(side.other()));
         let (peer, known) = (other.node, other.open);
-        let heard = self.nodes[peer.0].powered
-            && self.paths.open(own, peer, now)
-            && self.paths.open(peer, own, now);
+        let heard = self.nodes[peer.0].powered && self.passes(own, peer) && self.passes(peer, own);
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
         let end = state.end(side);
         end.unanswered = if heard { 0 } else { end.unanswered + 1 };
         if end.unanswered > UNANSWERED_MAX || (heard && !known) {
@@ -329,6 +333,9 @@ impl World {
         if self.faults.strike(Fault::DatagramLost) {
             return;
         }
+        let Some(target) = self.route_datagram(node, to) else {
+            return;
+        };
         let copies = 1 + u32::from(self.faults.strike(Fault::DatagramRepeated));
         for _ in 0..copies {
             let mut bytes = bytes.to_vec();
@@ -336,26 +343,30 @@ impl World {
                 let place = self.dice.index(bytes.len());
                 bytes[place] ^= 1 << self.dice.below(8);
             }
-            let target = self.nodes.iter().position(|node| node.udp_address() == to);
-            let mut delay = self.latency(node, NodeId(target.unwrap_or(node.0)));
+            let mut delay = self.latency(node, target);
             if self.faults.strike(Fault::DatagramDelayed) {
                 delay += self.dice.span(Duration::ZERO..Duration::from_secs(2));
             }
-            let from = (node, self.nodes[node.0].udp_address());
-            let datagram = Datagram { from, to, bytes };
-            self.schedule(delay, Happening::DatagramArrives(datagram));
+            let datagram = Datagram {
+                from: node,
+                seen: self.seen_datagrams(node, target),
+                to: target,
+                bytes,
+            };
+            self.schedule(delay, Happening::DatagramArrives(Box::new(datagram)));
         }
     }
 
     pub(super) fn datagram_arrives(&mut self, datagram: Datagram) {
-        let Datagram { from, to, bytes } = datagram;
-        let target = self.nodes.iter().position(|node| node.udp_address() == to);
-        let Some(target) = target.map(NodeId) else {
-            return;
-        };
-        let up = self.nodes[target.0].running.is_some();
-        if up && self.paths.open(from.0, target, self.now) {
-            self.push_fact(target, Fact::Datagram(from.1, bytes));
+        let Datagram {
+            from,
+            seen,
+            to,
+            bytes,
+        } = datagram;
+        let up = self.nodes[to.0].running.is_some();
+        if up && self.passes(from, to) {
+            self.push_fact(to, Fact::Datagram(seen, bytes));
         }
     }
 
@@ -364,8 +375,18 @@ impl World {
         Some([link.ends[0].node, link.ends[1].node])
     }
 
+    fn place(&self, node: NodeId) -> Place {
+        (node, self.nodes[node.0].site)
+    }
+
+    /// Whether packets from one node to another arrive now.
+    fn passes(&self, from: NodeId, to: NodeId) -> bool {
+        let (from, to) = (self.place(from), self.place(to));
+        self.paths.open(from, to, self.now)
+    }
+
     fn latency(&mut self, from: NodeId, to: NodeId) -> Duration {
-        let now: Instant = self.now;
-        self.paths.latency(from, to, now, &mut self.dice)
+        let (from, to) = (self.place(from), self.place(to));
+        self.paths.latency(from, to, self.now, &mut self.dice)
     }
 }

@@ -9,16 +9,29 @@ use tautline_core::{CloseReason, ConnId, ConnectError, FileId, Instant, Ticket};
 use super::app::{Boot, Running};
 use super::disk::{Answer, Disk, Job};
 use super::net::{LinkId, Side};
+use super::site::SiteId;
 
 /// A node of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NodeId(pub(super) usize);
+
+impl NodeId {
+    /// Its number, from 0 in the order in which nodes were added.
+    pub fn number(self) -> usize {
+        self.0
+    }
+}
 
 pub(super) type BootFn = Box<dyn FnMut(Boot) -> Box<dyn Running>>;
 
 pub(super) struct Node {
     pub(super) name: String,
     pub(super) ip: IpAddr,
+    pub(super) site: Option<SiteId>,
+    /// The port for datagrams at the site's public address.
+    pub(super) public_udp_port: Option<u16>,
+    /// Before this it does not start.
+    pub(super) starts_at: Instant,
     pub(super) tcp_port: Option<u16>,
     pub(super) udp_port: u16,
     pub(super) sheltered: bool,
@@ -106,6 +119,9 @@ impl Node {
         Self {
             name: name.to_owned(),
             ip,
+            site: None,
+            public_udp_port: None,
+            starts_at: Instant::ORIGIN,
             tcp_port: None,
             udp_port: 52_311,
             sheltered: false,

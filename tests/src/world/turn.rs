@@ -19,14 +19,23 @@ const READ_BYTES_MAX: usize = 16 * 1024;
 impl World {
     pub(super) fn start(&mut self, node: NodeId) {
         let (now, wall) = (self.now, self.wall(node));
-        let seed = self.dice.seed();
         let state = &mut self.nodes[node.0];
         if state.running.is_some() {
             return;
         }
+        if state.starts_at > now {
+            let delay = state.starts_at.saturating_since(now);
+            self.schedule(delay, Happening::Start(node));
+            return;
+        }
+        let seed = self.dice.seed();
         state.life += 1;
         state.powered = true;
+        if let (Some(site), None) = (state.site, state.public_udp_port) {
+            state.public_udp_port = Some(self.sites.map_port(site, node, state.udp_port));
+        }
         let boot = Boot {
+            node,
             seed,
             life: state.life,
             now,
@@ -205,7 +214,7 @@ impl World {
         let Some(state) = self.links.get(link).filter(|link| link.ends[1].open) else {
             return;
         };
-        let (peer, local, secure) = (state.ends[0].address, state.ends[1].address, state.tls);
+        let (peer, local, secure) = (state.seen, state.ends[1].address, state.tls);
         match running.accept(now, peer, local) {
             Ok(conn) => {
                 state.end(Side::Listener).conn = Some(conn);

@@ -6,6 +6,8 @@ use tautline_core::CloseReason;
 
 use super::net::Side;
 use super::node::{Fact, NodeId};
+use super::paths::Way;
+use super::site::SiteId;
 use super::{Fault, Happening, World};
 
 impl World {
@@ -56,12 +58,19 @@ impl World {
 
     /// Lets no packet pass from one node to another.
     pub fn partition(&mut self, from: NodeId, to: NodeId, span: Duration) {
-        self.paths.block(from, to, self.now + span);
+        self.paths.block(Way::Between(from, to), self.now + span);
     }
 
     /// Lets packets from one node to another queue up.
     pub fn clog(&mut self, from: NodeId, to: NodeId, span: Duration) {
-        self.paths.clog(from, to, self.now + span);
+        self.paths.clog(Way::Between(from, to), self.now + span);
+    }
+
+    /// Lets no packet into a site or out of it.
+    pub fn cut_off(&mut self, site: SiteId, span: Duration) {
+        for way in [Way::OutOf(site), Way::Into(site)] {
+            self.paths.block(way, self.now + span);
+        }
     }
 
     /// Gives a node no processor time.
@@ -89,16 +98,19 @@ impl World {
 
     fn weather_on_paths(&mut self, node: NodeId, other: NodeId) {
         let span = self.up_to(Duration::from_secs(100));
+        let ways = self.ways_of(node, other);
         if self.faults.strike(Fault::PartitionOneWay) {
-            self.partition(node, other, span);
+            let way = *self.dice.pick(&ways);
+            self.paths.block(way, self.now + span);
         }
         if self.faults.strike(Fault::PartitionTwoWay) {
-            self.partition(node, other, span);
-            self.partition(other, node, span);
+            for way in ways {
+                self.paths.block(way, self.now + span);
+            }
         }
         if self.faults.strike(Fault::Clog) {
             let span = self.up_to(Duration::from_secs(20));
-            self.clog(node, other, span);
+            self.paths.clog(*self.dice.pick(&ways), self.now + span);
         }
         if self.faults.strike(Fault::Swizzle) {
             // One after another clogs; each clears at a time of its own.
@@ -108,10 +120,19 @@ impl World {
                         self.up_to(Duration::from_secs(10)),
                         self.up_to(Duration::from_secs(20)),
                     );
-                    self.schedule(begin, Happening::Clog(node, to, span));
-                    self.schedule(begin, Happening::Clog(to, node, span));
+                    self.schedule(begin, Happening::Clog(Way::Between(node, to), span));
+                    self.schedule(begin, Happening::Clog(Way::Between(to, node), span));
                 }
             }
+        }
+    }
+
+    /// There and back: between two nodes, or through the router of the one's
+    /// site.
+    fn ways_of(&mut self, node: NodeId, other: NodeId) -> [Way; 2] {
+        match self.nodes[node.0].site {
+            Some(site) if self.dice.one_in(2) => [Way::OutOf(site), Way::Into(site)],
+            _ => [Way::Between(node, other), Way::Between(other, node)],
         }
     }
 

@@ -208,7 +208,7 @@ impl MachineCase for RegistryCase {
         };
         let limits = RegistryLimits {
             clients_max: CLIENTS_MAX,
-            newcomers_max: NEWCOMERS_MAX,
+            newcomers_max: Some(NEWCOMERS_MAX),
             ..RegistryLimits::default()
         };
         let random = Random::from_seed(Dice::new(seed).seed());

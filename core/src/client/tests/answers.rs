@@ -229,11 +229,46 @@ fn the_inbox_is_asked_when_nothing_was_heard_and_to_its_end() {
         [nth(1), nth(2), nth(3)]
     );
     assert!(rig.wire(conn).closed.is_some());
-    assert_eq!(until_connect(&mut rig), 900 * SECOND);
+    let polls_after = until_connect(&mut rig);
+    assert!((810 * SECOND..=990 * SECOND).contains(&polls_after));
+    let conn = connected(&mut rig);
+    respond(&mut rig, conn, 404, b"");
+    assert_eq!(rig.told(), [failed("inbox", Failure::Status(404))]);
+    assert_eq!(until_connect(&mut rig), polls_after);
+}
+
+#[test]
+fn an_inbox_that_could_not_be_read_is_asked_again_after_a_rest() {
+    let mut rig = registered(client(), false);
+    until_connect(&mut rig);
     let conn = connected(&mut rig);
     respond(&mut rig, conn, 503, b"");
     assert_eq!(rig.told(), [failed("inbox", Failure::Status(503))]);
-    assert_eq!(until_connect(&mut rig), 900 * SECOND);
+    assert_eq!(until_connect(&mut rig), 60 * SECOND);
+    let (conn, ..) = rig.connects.remove(0);
+    let why = ConnectError::Refused;
+    rig.tell(Input::ConnectFailed { conn, why });
+    assert_eq!(rig.told(), [failed("inbox", Failure::Connect(why))]);
+    assert_eq!(until_connect(&mut rig), 60 * SECOND);
+}
+
+#[test]
+fn clients_that_heard_the_same_do_not_ask_their_inbox_at_once() {
+    let polls_after = |seed| {
+        let client = Client::new(settings(), Limits::default(), [seed; 32]);
+        let mut rig = Rig::new(client);
+        rig.poll();
+        let mut rig = registered(rig, false);
+        until_connect(&mut rig);
+        let conn = connected(&mut rig);
+        respond(&mut rig, conn, 200, &inbox(&[], false));
+        until_connect(&mut rig)
+    };
+    let mut moments: Vec<Duration> = (0..20).map(polls_after).collect();
+    moments.sort_unstable();
+    moments.dedup();
+    assert_eq!(moments.len(), 20);
+    assert!(moments[19] - moments[0] > 90 * SECOND, "{moments:?}");
 }
 
 #[test]

@@ -24,6 +24,8 @@ pub fn mailbox(data: &[u8]) {
         list: Vec::new(),
         seen: NotificationId(0),
         ahead: BTreeSet::new(),
+        run: Incarnation(0),
+        left: Vec::new(),
         handed_out: BTreeSet::new(),
         now: Instant::ORIGIN,
         old: Vec::new(),
@@ -60,7 +62,11 @@ struct Pair {
     seen: NotificationId,
     /// Those above `seen` that came out of order.
     ahead: BTreeSet<NotificationId>,
-    /// Of the run at hand.
+    run: Incarnation,
+    /// The four runs before it, the last one last: how far the client came, and
+    /// what came out of order.
+    left: Vec<(Incarnation, NotificationId, BTreeSet<NotificationId>)>,
+    /// Of the runs that are remembered.
     handed_out: BTreeSet<NotificationId>,
     now: Instant,
     old: Vec<Handle>,
@@ -98,7 +104,7 @@ impl Pair {
             true => Order::Loose,
             false => Order::InOrder,
         };
-        let known = id <= self.seen || self.ahead.contains(&id);
+        let known = self.knows(id);
         let too_long = payload.len() > LIMITS.payload_bytes_max;
         let full = self.list.len() == LIMITS.notifications_max as usize;
         let crowded = order == Order::Loose && self.ahead.len() == LIMITS.ahead_max as usize;
@@ -264,6 +270,7 @@ impl Pair {
                     _ => Some(NotificationId(script.number(64)?)),
                 };
                 self.mailbox.handle_incarnation(incarnation, notified);
+                self.turn_to(incarnation);
                 let of_the_run = notified.filter(|id| id.incarnation() == incarnation);
                 if incarnation != self.seen.incarnation() {
                     if let Some(notified) = of_the_run {
@@ -271,14 +278,47 @@ impl Pair {
                     } else if incarnation < self.seen.incarnation() {
                         self.seen = NotificationId(0);
                     }
-                    let seen = self.seen;
-                    self.ahead
-                        .retain(|id| *id > seen && id.incarnation() == incarnation);
-                    self.handed_out.retain(|id| self.ahead.contains(id));
                 }
+                let seen = self.seen;
+                self.ahead.retain(|id| *id > seen);
+                let mut handed_out = core::mem::take(&mut self.handed_out);
+                handed_out.retain(|id| self.knows(*id));
+                self.handed_out = handed_out;
             }
         }
         Some(())
+    }
+
+    fn knows(&self, id: NotificationId) -> bool {
+        let of_a_run_before = self.left.iter().any(|(run, seen, ahead)| {
+            id.incarnation() == *run && (id <= *seen || ahead.contains(&id))
+        });
+        id <= self.seen || self.ahead.contains(&id) || of_a_run_before
+    }
+
+    fn turn_to(&mut self, run: Incarnation) {
+        if run == self.run {
+            return;
+        }
+        let (early, ahead): (BTreeSet<_>, BTreeSet<_>) =
+            self.ahead.iter().partition(|id| id.incarnation() == run);
+        let place = self.left.iter().position(|(left, ..)| *left == run);
+        let back = place.map(|place| self.left.remove(place));
+        self.left.push((self.run, self.seen, ahead));
+        if self.left.len() > 4 {
+            self.left.remove(0);
+        }
+        self.run = run;
+        self.ahead.clear();
+        if let Some((_, seen, ahead)) = back {
+            self.seen = seen;
+            self.ahead = ahead;
+        }
+        for id in early {
+            if self.ahead.len() < LIMITS.ahead_max as usize && id > self.seen {
+                self.ahead.insert(id);
+            }
+        }
     }
 
     fn choose(&self, script: &mut Script<'_>) -> Option<Handle> {

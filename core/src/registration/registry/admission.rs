@@ -191,7 +191,7 @@ impl Registry {
             Some(key) => self.renew(key, fresh),
             None => self.insert(fresh),
         }?;
-        self.settle(client, &position, observed)?;
+        self.settle(client, &position, applicant)?;
         let verdict = self.judge(client, request, position.name, observed);
         let secret = applicant.first.then_some(Hex(applicant.secret.0));
         Ok(Admission {
@@ -226,7 +226,8 @@ impl Registry {
             instances,
             expiry: None,
             seat: Seat::NONE,
-            proven: !applicant.first,
+            // A registration alone may be a recording of another run or relay.
+            proven: false,
             connected: false,
             denied: None,
             udp_proven: false,
@@ -249,6 +250,9 @@ impl Registry {
     fn renew(&mut self, key: Key, fresh: ClientRecord) -> Result<Key, Refusal> {
         let kept = self.clients.get_mut(key).ok_or(Refusal::Unknown)?;
         let before = kept.udp_address();
+        // Who was given its identity here, and now registers by it, is no
+        // recording of another run or relay.
+        let proven = kept.proven || self.newcomers.contains(key.index() as u32);
         let mut details = core::mem::take(&mut kept.details);
         details.update(&self.scratch);
         let mut instances = kept.instances;
@@ -261,6 +265,7 @@ impl Registry {
             seat: kept.seat,
             connected: kept.connected,
             udp_proven: kept.udp_proven,
+            proven,
             ..fresh
         };
         // The proof was for the address that it had.
@@ -269,7 +274,12 @@ impl Registry {
     }
 
     /// Puts the client where it belongs: its subnet, the newcomers, its life.
-    fn settle(&mut self, key: Key, position: &Position, observed: IpAddr) -> Result<(), Refusal> {
+    fn settle(
+        &mut self,
+        key: Key,
+        position: &Position,
+        applicant: &Applicant,
+    ) -> Result<(), Refusal> {
         let place = key.index() as u32;
         let subnet = self.subnets.join(position.name, place);
         let record = self.clients.get_mut(key);
@@ -281,7 +291,7 @@ impl Registry {
         record.subnet = subnet;
         if record.proven {
             self.newcomers.leave(place);
-        } else if !self.newcomers.join(observed, place) {
+        } else if applicant.first && !self.newcomers.join(applicant.observed, place) {
             self.remove(key);
             return Err(Refusal::Full);
         }

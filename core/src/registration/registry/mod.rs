@@ -77,7 +77,7 @@ pub enum RegistryEffect {
 pub struct RegistryCounts {
     /// Registered clients.
     pub clients: usize,
-    /// Of them, those that never used a key that they were given.
+    /// Of them, those that were given an identity and did nothing with it yet.
     pub newcomers: usize,
     /// Subnets of registered clients.
     pub subnets: usize,
@@ -334,52 +334,6 @@ impl Registry {
         self.subnet(self.subnets.next_from(place)?)
     }
 
-    /// The subnets in the order of their places.
-    pub fn subnets(&self) -> impl Iterator<Item = Subnet> {
-        let next = |subnet: &Subnet| self.next_subnet_from(subnet.key.index() + 1);
-        core::iter::successors(self.next_subnet_from(0), next)
-    }
-
-    /// The first client of a subnet; the next ones follow by
-    /// [`next_member`](Self::next_member).
-    pub fn first_member(&self, subnet: Key) -> Option<Key> {
-        self.clients.key_at(self.subnets.first(subnet)? as usize)
-    }
-
-    /// The client behind this one in its subnet. Who holds a walk over calls
-    /// begins anew when its client is forgotten or moved to another subnet.
-    pub fn next_member(&self, client: Key) -> Option<Key> {
-        let client = self.subnets.next(self.place_of(client)?)?;
-        self.clients.key_at(client as usize)
-    }
-
-    /// The clients of a subnet.
-    pub fn members(&self, subnet: Key) -> impl Iterator<Item = Key> {
-        core::iter::successors(self.first_member(subnet), |client| {
-            self.next_member(*client)
-        })
-    }
-
-    /// The first client at a site, by its place in the settings.
-    pub fn first_at_site(&self, site: u16) -> Option<Key> {
-        let client = self.subnets.first_of_site(site)?;
-        self.clients.key_at(client as usize)
-    }
-
-    /// The client behind this one at its site; as with
-    /// [`next_member`](Self::next_member).
-    pub fn next_at_site(&self, client: Key) -> Option<Key> {
-        let client = self.subnets.next_of_site(self.place_of(client)?)?;
-        self.clients.key_at(client as usize)
-    }
-
-    /// The clients at a site.
-    pub fn members_at_site(&self, site: u16) -> impl Iterator<Item = Key> {
-        core::iter::successors(self.first_at_site(site), |client| {
-            self.next_at_site(*client)
-        })
-    }
-
     /// How many there are, and what was decided.
     pub fn counts(&self) -> RegistryCounts {
         let (connected, granted) = self.holders.counts();
@@ -393,12 +347,6 @@ impl Registry {
             separated: self.separated,
             udp_proven: self.udp_proven,
         }
-    }
-
-    fn place_of(&self, client: Key) -> Option<u32> {
-        self.clients
-            .contains(client)
-            .then_some(client.index() as u32)
     }
 
     /// Begins the client's life anew.

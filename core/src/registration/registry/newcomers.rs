@@ -1,4 +1,4 @@
-//! Clients that never used the key that they were given.
+//! Clients that were given an identity and did nothing with it yet.
 
 use core::net::{IpAddr, Ipv6Addr};
 
@@ -18,7 +18,7 @@ pub(super) struct Newcomers {
 
 impl Newcomers {
     pub(super) fn new(random: &mut Random, limits: &RegistryLimits) -> Self {
-        let newcomers_max = limits.newcomers_max.min(limits.clients_max);
+        let newcomers_max = limits.newcomers();
         Self {
             groups: Groups::new(random.bytes(), newcomers_max, limits.clients_max),
             newcomers_max: newcomers_max as usize,
@@ -46,6 +46,10 @@ impl Newcomers {
 
     pub(super) fn leave(&mut self, client: u32) {
         self.groups.leave(client);
+    }
+
+    pub(super) fn contains(&self, client: u32) -> bool {
+        self.groups.group_of(client).is_some()
     }
 
     pub(super) const fn len(&self) -> usize {

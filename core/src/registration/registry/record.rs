@@ -36,7 +36,7 @@ pub struct ClientRecord {
     pub(super) expiry: Option<TimerKey>,
     /// Among those that hold a connection or a grant.
     pub(super) seat: Seat,
-    /// Whether it has ever used a key that it was given.
+    /// See [`is_proven`](Self::is_proven).
     pub(super) proven: bool,
     pub(super) connected: bool,
     /// Why it may not have a persistent connection since its last registration.
@@ -86,7 +86,9 @@ impl ClientRecord {
         self.denied.map(Denial::name)
     }
 
-    /// Whether it has ever used a key that it was given.
+    /// Whether it is the client itself beyond doubt: it used a key that it was
+    /// given, or registered by an identity that it was given, in this run of
+    /// the relay. A registration of another run or relay can be replayed.
     pub const fn is_proven(&self) -> bool {
         self.proven
     }

@@ -22,8 +22,9 @@ pub struct RegistrySettings {
     pub period: Duration,
     /// After how many missed periods a client is forgotten. At least 1.
     pub missed_periods_max: u32,
-    /// How long a newcomer is kept that never uses the key that it was given,
-    /// so that nobody fills the table by registering in vain.
+    /// How long a client is kept that never uses the key that it was given,
+    /// so that nobody fills the table by registering in vain, or by replaying
+    /// registrations of an earlier run.
     pub newcomer_life: Duration,
     /// Whether persistent connections are granted at all.
     pub persistent_connections: bool,
@@ -147,8 +148,9 @@ pub struct Site {
 pub struct RegistryLimits {
     /// Clients at a time.
     pub clients_max: u32,
-    /// Of them, clients that never used the key that they were given.
-    pub newcomers_max: u32,
+    /// Of them, clients that were given an identity and did nothing with it yet.
+    /// `None` is a quarter of `clients_max`, at least 1.
+    pub newcomers_max: Option<u32>,
     /// The same for one address that the relay sees; of IPv6 for one network
     /// of 64 bits, as one machine can have all of it.
     pub newcomers_per_address_max: u32,
@@ -158,11 +160,19 @@ pub struct RegistryLimits {
     pub interfaces_max: usize,
 }
 
+impl RegistryLimits {
+    /// Newcomers at a time, never more than clients.
+    pub fn newcomers(&self) -> u32 {
+        let share = (self.clients_max / 4).max(1);
+        self.newcomers_max.unwrap_or(share).min(self.clients_max)
+    }
+}
+
 impl Default for RegistryLimits {
     fn default() -> Self {
         Self {
             clients_max: 1_000_000,
-            newcomers_max: 250_000,
+            newcomers_max: None,
             newcomers_per_address_max: 1_024,
             hostname_bytes_max: 255,
             interfaces_max: 32,

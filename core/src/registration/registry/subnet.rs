@@ -174,29 +174,4 @@ impl Subnets {
     pub(super) fn walked(&self, subnet: Key) -> Option<u32> {
         self.groups.walked(subnet)
     }
-
-    pub(super) fn first(&self, subnet: Key) -> Option<u32> {
-        self.groups.first(subnet)
-    }
-
-    pub(super) fn next(&self, client: u32) -> Option<u32> {
-        self.groups.next(client)
-    }
-
-    pub(super) fn first_of_site(&self, site: u16) -> Option<u32> {
-        let subnet = self.by_site.first(self.by_site.find(site)?)?;
-        self.first_at(subnet)
-    }
-
-    /// The next of the same subnet, else the first of the site's next one.
-    pub(super) fn next_of_site(&self, client: u32) -> Option<u32> {
-        self.groups.next(client).or_else(|| {
-            let subnet = self.groups.group_of(client)?;
-            self.first_at(self.by_site.next(subnet.index() as u32)?)
-        })
-    }
-
-    fn first_at(&self, subnet: u32) -> Option<u32> {
-        self.groups.first(self.groups.next_from(subnet as usize)?)
-    }
 }

@@ -276,8 +276,8 @@ fn a_way_to_avoid_stays_one_while_the_other_waits_for_the_rate() {
     let mut settings = open_settings();
     settings.datagrams_per_second_max = 1;
     let mut rig = relay_with(settings, Limits::default());
+    let member = Member::reached(&mut rig, NAT, "10.0.0.5/24");
     let (_, peer) = Member::connected(&mut rig, NAT, "10.0.0.1/24");
-    let member = Member::quiet(&mut rig, NAT, "10.0.0.5/24");
     let far = Member::quiet(&mut rig, "192.0.2.2", "10.0.0.5/24");
     let to = To::Client(member.peer.id);
     notify(&mut rig, to, b"unanswered");
@@ -295,6 +295,50 @@ fn a_way_to_avoid_stays_one_while_the_other_waits_for_the_rate() {
     assert_eq!(serves(&mut rig, peer), [], "the peer is avoided");
     rig.wait(Duration::from_millis(100));
     assert_eq!(sent(&mut rig)[0].0, member.outer());
+}
+
+/// A port that was only stated may lie behind a firewall: what a peer of the
+/// subnet can bring is not sent there, answered or not.
+#[test]
+fn p4_who_is_behind_a_firewall_is_not_sent_datagrams_while_a_peer_serves() {
+    let mut rig = open_relay();
+    let (_, peer) = Member::connected(&mut rig, NAT, "10.0.0.1/24");
+    let member = Member::quiet(&mut rig, NAT, "10.0.0.5/24");
+    for sequence in 1..4 {
+        notify(&mut rig, To::Client(member.peer.id), b"unanswered");
+        assert_eq!(serves(&mut rig, peer).len(), 1);
+        confirm(&mut rig, peer, sequence);
+        assert_eq!(sent(&mut rig), []);
+    }
+}
+
+/// What waits on a connection that is lost goes by a peer.
+#[test]
+fn p4_what_a_lost_connection_had_not_taken_goes_by_a_peer() {
+    let mut rig = open_relay();
+    let (member, conn) = Member::connected(&mut rig, NAT, "10.0.0.5/24");
+    let (_, peer) = Member::connected(&mut rig, NAT, "10.0.0.1/24");
+    rig.tell(crate::Input::Blocked { conn });
+    notify(&mut rig, To::Client(member.peer.id), b"x");
+    assert_eq!(serves(&mut rig, peer), []);
+    rig.closed(conn, crate::CloseReason::Reset);
+    let frames = serves(&mut rig, peer);
+    assert_eq!(frames.len(), 1);
+    assert_eq!(frames[0].1[0].0, member.inner());
+}
+
+/// A first registration proves nothing of its sender.
+#[test]
+fn p8_who_never_used_its_key_is_sent_nothing() {
+    let mut rig = open_relay();
+    let more = r#","udp_port":7000"#;
+    let bytes = head("POST", "/v1/register", "", &body(None, 1, more), "");
+    assert_eq!(ask_from(&mut rig, "192.0.2.66:40000", &bytes).status, 200);
+    notify(&mut rig, To::All, b"x");
+    rig.wait(Duration::ZERO);
+    assert_eq!(sent(&mut rig), []);
+    let unproven = rig.endpoint.stats().left_to_inbox.get("unproven");
+    assert_eq!(unproven, 1);
 }
 
 #[test]

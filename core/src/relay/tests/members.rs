@@ -81,8 +81,11 @@ impl Member {
         let answer = ask_from(rig, &observed, &head("POST", "/v1/register", "", &body, ""));
         let answer = admitted(answer);
         let secret = ClientSecret(answer.secret.expect("a secret").0);
+        let mut peer = peer(&answer, secret, 1);
+        // Nothing is sent to who never used its key.
+        assert_eq!(peer.inbox(rig, None).status, 200);
         Self {
-            peer: peer(&answer, secret, 1),
+            peer,
             local: local.into(),
             observed,
             window: ReplayWindow::default(),
@@ -92,6 +95,21 @@ impl Member {
     /// A member that takes datagrams and wants no connection.
     pub(super) fn quiet(rig: &mut Rig<Relay>, observed: &str, local: &str) -> Self {
         Self::new(rig, observed, local, false)
+    }
+
+    /// A member that has proved that datagrams reach it.
+    pub(super) fn reached(rig: &mut Rig<Relay>, observed: &str, local: &str) -> Self {
+        let mut member = Self::new(rig, observed, local, true);
+        rig.wait(Duration::from_secs(1));
+        let tests = sent(rig)
+            .into_iter()
+            .filter(|(to, _)| *to == member.outer());
+        let tests: Vec<_> = tests.collect();
+        let Some(Heard::Test(nonce)) = member.hear(&tests[0].1) else {
+            panic!("{tests:?}");
+        };
+        assert_eq!(member.proves(rig, nonce).status, 204);
+        member
     }
 
     /// A member with a connection.

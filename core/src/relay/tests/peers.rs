@@ -394,7 +394,7 @@ fn what_expired_is_not_passed_on_while_a_connection_still_writes_it() {
 #[test]
 fn who_is_forgotten_in_a_queue_is_passed_over_and_a_subnet_that_ends_takes_its_queue_along() {
     let mut settings = open_settings();
-    settings.registry.newcomer_life = 60 * SECOND;
+    settings.registry.period = 20 * SECOND;
     let mut limits = Limits::default();
     limits.router.legs_per_line_max = 1;
     limits.router.served_timeout = Duration::from_secs(1_000);
@@ -404,7 +404,7 @@ fn who_is_forgotten_in_a_queue_is_passed_over_and_a_subnet_that_ends_takes_its_q
     let conn = peers[0].1;
     assert_eq!(serves(&mut rig, conn).len(), 1);
     assert!(!rig.endpoint.fanout.is_empty());
-    // None of the others ever used its key.
+    // None of the others registers anew.
     rig.wait(100 * SECOND);
     assert!(rig.endpoint.client(others[0].peer.id).is_none());
     confirm(&mut rig, conn, 1);

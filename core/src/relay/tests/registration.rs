@@ -218,6 +218,7 @@ fn a_later_one_needs_no_secret_and_may_come_in_clear() {
 fn a_full_table_answers_503_and_takes_those_that_it_knows() {
     let mut limits = Limits::default();
     limits.registry.clients_max = 2;
+    limits.registry.newcomers_max = Some(2);
     let mut rig = relay_with(settings(), limits);
     let mut first = register(&mut rig);
     register(&mut rig);
@@ -261,6 +262,7 @@ fn a_newcomer_that_never_uses_its_key_is_forgotten_soon() {
     // It is known again as soon as it proves itself.
     let mut unused = unused;
     unused.register_again(&mut rig);
+    assert_eq!(unused.inbox(&mut rig, None).status, 200);
     rig.wait(PERIOD);
     assert!(rig.endpoint.client(unused.id).is_some());
 }

@@ -272,10 +272,7 @@ pub struct EchoClient {
 impl EchoClient {
     /// The client of a node's life.
     pub fn boot(boot: &Boot, host: &str, port: u16) -> Self {
-        let identity = match boot.address.ip() {
-            std::net::IpAddr::V4(ip) => (ip.to_bits(), boot.life),
-            std::net::IpAddr::V6(_) => (0, boot.life),
-        };
+        let identity = (boot.node.number() as u32, boot.life);
         Self {
             client: Client::new(boot.now, boot.seed, identity, host, port),
             echoed: Vec::new(),

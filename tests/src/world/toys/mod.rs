@@ -1,10 +1,13 @@
-//! Two small endpoints that prove the world: a server that keeps a journal of
-//! messages and echoes those that are durable, and a client that reconnects.
+//! Small endpoints that prove the world: a server that keeps a journal of
+//! messages and echoes those that are durable, a client that reconnects, and a
+//! probe that notes which addresses it sees.
 
 mod client;
+mod probe;
 mod server;
 
 pub use client::{Client, EchoClient, Event as ClientEvent};
+pub use probe::{Probe, Sight};
 pub use server::{EchoServer, Server};
 
 use tautline_core::ConnId;

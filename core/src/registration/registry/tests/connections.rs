@@ -162,7 +162,7 @@ fn p5_caps_hold_under_racing_registrations() {
         let (connected, granted) = world.held();
         assert_eq!(connected, open.len());
         assert!(connected + granted <= 4);
-        for subnet in world.registry.subnets() {
+        for subnet in world.subnets() {
             assert!(subnet.connected + subnet.granted <= 2, "{subnet:?}");
         }
         most = (most.0.max(connected), most.1.max(connected + granted));

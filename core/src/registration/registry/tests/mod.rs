@@ -98,11 +98,19 @@ fn world() -> World {
 }
 
 fn world_of(change: impl FnOnce(&mut RegistrySettings, &mut RegistryLimits)) -> World {
+    run_of([4; 32], change)
+}
+
+/// A run of the relay with this seed; the key is that of all others.
+fn run_of(
+    seed: [u8; 32],
+    change: impl FnOnce(&mut RegistrySettings, &mut RegistryLimits),
+) -> World {
     let mut settings = RegistrySettings::new(MASTER, INCARNATION);
     let mut limits = RegistryLimits::default();
     change(&mut settings, &mut limits);
     World {
-        registry: Registry::new(settings, limits, Random::from_seed([4; 32])),
+        registry: Registry::new(settings, limits, Random::from_seed(seed)),
         now: Instant::ORIGIN,
         secure: true,
     }
@@ -203,6 +211,23 @@ impl World {
 
     fn subnet(&self, client: &Client) -> Subnet {
         self.registry.subnet(self.record(client).subnet).unwrap()
+    }
+
+    /// The clients that a walk over the subnet comes to.
+    fn walk(&mut self, subnet: Key) -> Vec<Key> {
+        let mut members = Vec::new();
+        self.registry.begin_walk(subnet);
+        while let Some(member) = self.registry.walked_member(subnet) {
+            members.push(member);
+            self.registry.pass_member(subnet);
+        }
+        members
+    }
+
+    /// The subnets in the order of their places.
+    fn subnets(&self) -> impl Iterator<Item = Subnet> {
+        let next = |subnet: &Subnet| self.registry.next_subnet_from(subnet.key.index() + 1);
+        core::iter::successors(self.registry.next_subnet_from(0), next)
     }
 
     /// Open connections and grants.

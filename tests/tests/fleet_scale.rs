@@ -1,0 +1,213 @@
+//! A whole fleet: 100,000 clients in 1,000 subnets behind their NATs register,
+//! get connected within the caps, are all notified and all answer; the relay
+//! restarts, and all return within its window. Datagrams come twice and out of
+//! order, and sites are cut off for a while.
+
+use core::time::Duration;
+use std::collections::HashMap;
+
+use tautline_core::Instant;
+use tautline_core::client;
+use tautline_core::notify::NotifyOptions;
+use tautline_core::registration::{Interface, Qualifier};
+use tautline_core::relay::{self, To};
+use tautline_tests::world::cast::{
+    ClientApp, Memory, PORT, Recount, RelayApp, relay_address, relay_settings,
+};
+use tautline_tests::world::{Boot, Climate, Fault, NatKind, NodeId, SiteId, World};
+
+const SUBNETS: usize = 1_000;
+const CLIENTS_PER_SUBNET: usize = 100;
+const LINES_PER_SUBNET_MAX: u32 = 3;
+/// All of them are switched on within it.
+const MORNING: Duration = Duration::from_secs(60);
+const REPLY_WINDOW: Duration = Duration::from_secs(120);
+const RETURN_WINDOW: Duration = Duration::from_secs(300);
+/// As long a site is cut off at most: not so long that a peer is given up.
+const CUT: Duration = Duration::from_secs(5);
+/// What connections, timers and turns may add to a window.
+const SLACK: Duration = Duration::from_secs(15);
+
+struct Fleet {
+    relay: NodeId,
+    sites: Vec<SiteId>,
+    clients: Vec<(SiteId, NodeId)>,
+}
+
+fn boot_relay(boot: &Boot) -> RelayApp {
+    let mut settings = relay_settings(boot);
+    settings.registry.connections_max = 50_000;
+    settings.registry.connections_per_subnet_max = LINES_PER_SUBNET_MAX;
+    settings.return_window = RETURN_WINDOW;
+    RelayApp::boot(boot, settings, relay::Limits::default())
+}
+
+fn boot_client(boot: &Boot, memory: &Memory) -> ClientApp {
+    let mut settings = client::Settings::new(relay_address("relay"), "client");
+    settings.interfaces = vec![Interface {
+        address: boot.address.ip(),
+        prefix: 24,
+    }];
+    settings.udp_port = boot.address.port();
+    // A machine of its own may keep more.
+    let mut limits = client::Limits {
+        events_max: 8,
+        buffers_max: 1,
+        buffer_bytes_max: 2_048,
+        ..client::Limits::default()
+    };
+    limits.mailbox.notifications_max = 4;
+    limits.mailbox.ahead_max = 8;
+    ClientApp::boot(boot, settings, limits, memory)
+}
+
+impl Fleet {
+    fn found(world: &mut World) -> Self {
+        let relay = world.node("relay", |boot| boot_relay(&boot));
+        let relay = relay.listening(PORT).id();
+        let sites: Vec<SiteId> = (0..SUBNETS).map(|_| world.site(NatKind::Closed)).collect();
+        let mut clients = Vec::new();
+        for &site in &sites {
+            for _ in 0..CLIENTS_PER_SUBNET {
+                let start = world.dice().span(Duration::ZERO..MORNING);
+                let memory = Memory::default();
+                let name = format!("client{}", clients.len());
+                let client = world.node(&name, move |boot| boot_client(&boot, &memory));
+                clients.push((site, client.behind(site).starting_in(start).id()));
+            }
+        }
+        Self {
+            relay,
+            sites,
+            clients,
+        }
+    }
+
+    fn relay<'w>(&self, world: &'w World) -> &'w RelayApp {
+        world.app(self.relay).expect("the relay runs")
+    }
+
+    fn stats(&self, world: &World) -> relay::Stats {
+        let relay: Option<&RelayApp> = world.app(self.relay);
+        relay.map(|app| app.relay.stats()).unwrap_or_default()
+    }
+
+    /// Waits until so many are registered.
+    fn await_registered(&self, world: &mut World, span: Duration) {
+        let all = self.clients.len() as u64;
+        let came = world.run_until(span, |world| self.stats(world).clients == all);
+        assert!(
+            came,
+            "{} of {all}: {:?}",
+            self.stats(world).clients,
+            self.stats(world)
+        );
+    }
+
+    /// Waits until the lines are open, and counts them at both ends.
+    fn await_lines(&self, world: &mut World, span: Duration) {
+        let most = LINES_PER_SUBNET_MAX as usize;
+        let lines = self.clients.len() / CLIENTS_PER_SUBNET * most;
+        world.run_until(span, |world| self.stats(world).lines as usize >= lines);
+        let counts = self.relay(world).recount();
+        assert_eq!(counts.len() * most, lines);
+        let expected = Recount {
+            clients: CLIENTS_PER_SUBNET,
+            connected: most,
+            reached: 0,
+        };
+        for (subnet, count) in counts {
+            assert!(
+                matches!(subnet.qualifier, Qualifier::Behind(_)),
+                "{subnet:?}"
+            );
+            assert_eq!(count, expected, "p5: {subnet:?}");
+        }
+        let mut by_site: HashMap<SiteId, usize> = HashMap::new();
+        for &(site, client) in &self.clients {
+            let app: &ClientApp = world.app(client).expect("it runs");
+            *by_site.entry(site).or_default() += usize::from(app.client.is_connected());
+        }
+        assert!(by_site.values().all(|&open| open == most), "{by_site:?}");
+    }
+
+    /// One site after another is cut off for a moment.
+    fn cut_off_some(&self, world: &mut World) {
+        for _ in 0..SUBNETS / 20 {
+            let site = *world.dice().pick(&self.sites);
+            let start = world.dice().span(Duration::ZERO..REPLY_WINDOW);
+            world.after(start, move |world| world.cut_off(site, CUT));
+        }
+    }
+
+    /// Tells all of them something; all of them answer.
+    fn ask_all(&self, world: &mut World) {
+        self.cut_off_some(world);
+        let options = NotifyOptions {
+            reply_window: REPLY_WINDOW,
+            ..NotifyOptions::default()
+        };
+        let before = self.stats(world).sent;
+        let ask = |app: &mut RelayApp, now| app.notify(now, To::All, options);
+        let asked = world.command(self.relay, ask).expect("the relay runs");
+        let id = asked.expect("there is room");
+        let all = self.clients.len() as u32;
+        let status = |world: &World| self.relay(world).relay.notification(id).expect("it lives");
+        let answered = world.run_until(REPLY_WINDOW + SLACK, |world| status(world).replied == all);
+        assert!(answered, "{:?}", status(world));
+        assert_eq!(status(world).targets, all);
+        let heard = self.clients.iter().filter(|(_, client)| {
+            let app: Option<&ClientApp> = world.app(*client);
+            app.is_some_and(|app| app.has_heard(id))
+        });
+        assert_eq!(heard.count(), self.clients.len());
+        // Each of them one way alone, and none by a way that leads nowhere.
+        let after = self.stats(world).sent;
+        let ways = ["connection", "peer"].map(|way| after.get(way) - before.get(way));
+        let lines = u64::from(all) / CLIENTS_PER_SUBNET as u64 * u64::from(LINES_PER_SUBNET_MAX);
+        assert_eq!(ways, [lines, u64::from(all) - lines], "p3: {after:?}");
+        assert_eq!(
+            after.total() - before.total(),
+            u64::from(all),
+            "p3: {after:?}"
+        );
+    }
+}
+
+/// The most that came within one second.
+fn busiest_second(moments: &[Instant]) -> usize {
+    let mut seconds: HashMap<u64, usize> = HashMap::new();
+    for moment in moments {
+        *seconds.entry(moment.as_micros() / 1_000_000).or_default() += 1;
+    }
+    seconds.into_values().max().unwrap_or(0)
+}
+
+#[test]
+fn p3_p5_a_fleet_of_100_000_is_connected_answers_and_returns() {
+    let climate = Climate::of(&[Fault::DatagramRepeated, Fault::DatagramDelayed]);
+    let mut world = World::new(1, &climate);
+    let fleet = Fleet::found(&mut world);
+    fleet.await_registered(&mut world, MORNING + SLACK);
+    fleet.await_lines(&mut world, MORNING + SLACK);
+    fleet.ask_all(&mut world);
+
+    world.crash(fleet.relay, false, Duration::from_secs(5));
+    // Who has no line finds out when it asks its inbox.
+    let poll_interval = client::Settings::new(relay_address("relay"), "client").poll_interval;
+    let found_out = poll_interval + poll_interval / 10;
+    fleet.await_registered(&mut world, found_out + RETURN_WINDOW + SLACK);
+    let returns = fleet.relay(&world).registrations();
+    assert_eq!(returns.len(), fleet.clients.len(), "each of them once");
+    let mean = returns.len() / RETURN_WINDOW.as_secs() as usize;
+    let most = busiest_second(returns);
+    assert!(most <= 2 * mean, "{most} in a second, {mean} on average");
+
+    fleet.await_lines(&mut world, MORNING + SLACK);
+    fleet.ask_all(&mut world);
+    let inside = |site: &SiteId| world.kept_out(*site) == 0;
+    assert!(!fleet.sites.iter().any(inside), "p1: tests do not get in");
+    world
+        .faults()
+        .assert_struck(&[Fault::DatagramRepeated, Fault::DatagramDelayed]);
+}
