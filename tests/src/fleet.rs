@@ -30,6 +30,20 @@ pub fn registration(place: usize, udp_port: u16) -> String {
 /// # Panics
 /// When that is no such answer.
 pub fn upgrade(answer: &str) -> String {
+    let headers = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
+    asked(answer, "/v1/connect", headers)
+}
+
+/// A request for the inbox of a client, by the body of the answer to its first
+/// registration; the first use of its key.
+///
+/// # Panics
+/// When that is no such answer.
+pub fn inbox(answer: &str) -> String {
+    asked(answer, "/v1/inbox", "")
+}
+
+fn asked(answer: &str, target: &str, headers: &str) -> String {
     let answer: Answer = serde_json::from_str(answer).expect("an answer");
     let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
     let key = secret.session_key(&Session {
@@ -38,17 +52,13 @@ pub fn upgrade(answer: &str) -> String {
         incarnation: answer.incarnation(),
         nonce: answer.nonce.0,
     });
-    let target = "/v1/connect";
     let asked = Request {
         method: "GET",
         target,
         body: BodyDigest::of(b""),
     };
     let proof = asked.prove(&key, answer.client, 1);
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n\
-         Upgrade: tautline\r\nAuthorization: {proof}\r\n\r\n"
-    )
+    format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
 }
 
 /// A request in one piece; each of the `headers` ends with its line.

@@ -60,6 +60,8 @@ impl Town {
         };
         for place in 0..clients {
             let (answer, conn) = town.register(place % SUBNETS, place / SUBNETS, false);
+            // Nothing is sent to who never used its key.
+            town.feed(conn, asked(&answer, "/v1/inbox", "").as_bytes());
             let why = CloseReason::Done;
             town.relay
                 .handle_input(town.now, Input::Closed { conn, why });
@@ -69,7 +71,8 @@ impl Town {
         for place in 0..lines {
             let (subnet, host) = (place % SUBNETS, 60_000 + place / SUBNETS);
             let (answer, conn) = town.register(subnet, host, true);
-            town.feed(conn, upgrade(&answer).as_bytes());
+            let upgrade = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
+            town.feed(conn, asked(&answer, "/v1/connect", upgrade).as_bytes());
         }
         assert_eq!(town.relay.stats().lines, lines as u64);
         town
@@ -192,8 +195,8 @@ fn read_frames(frames: &mut VecDeque<(ConnId, u32)>, conn: ConnId, bytes: &[u8],
     }
 }
 
-/// The request that opens a persistent connection.
-fn upgrade(answer: &Answer) -> String {
+/// A request that the client proves, its first one.
+fn asked(answer: &Answer, target: &str, headers: &str) -> String {
     let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
     let key = secret.session_key(&Session {
         client: answer.client,
@@ -201,15 +204,11 @@ fn upgrade(answer: &Answer) -> String {
         incarnation: answer.incarnation(),
         nonce: answer.nonce.0,
     });
-    let target = "/v1/connect";
     let asked = Request {
         method: "GET",
         target,
         body: BodyDigest::of(b""),
     };
     let proof = asked.prove(&key, answer.client, 1);
-    format!(
-        "GET {target} HTTP/1.1\r\nHost: relay\r\nConnection: Upgrade\r\n\
-         Upgrade: tautline\r\nAuthorization: {proof}\r\n\r\n"
-    )
+    format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
 }

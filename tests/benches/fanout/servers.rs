@@ -152,7 +152,8 @@ impl Relay {
         let mut control = BufReader::new(connect(source, self.address));
         for place in places {
             let body = fleet::registration(place, port);
-            exchange(&mut control, "POST", "/v1/register", "", &body);
+            let answer = exchange(&mut control, "POST", "/v1/register", "", &body);
+            send(&mut control, &fleet::inbox(&answer));
         }
     }
 
@@ -371,7 +372,11 @@ fn exchange(
     headers: &str,
     body: &str,
 ) -> String {
-    let request = fleet::request(method, target, headers, body);
+    send(connection, &fleet::request(method, target, headers, body))
+}
+
+/// Sends a request and returns the body of its answer.
+fn send(connection: &mut BufReader<TcpStream>, request: &str) -> String {
     // In one piece: two small ones would wait for each other's acknowledgement.
     connection
         .get_mut()

@@ -8,8 +8,8 @@ use super::members::{
     serves,
 };
 use super::*;
-use crate::Input;
 use crate::relay::To;
+use crate::{CloseReason, Input};
 
 const NAT: &str = "192.0.2.1";
 const SECOND: Duration = Duration::from_secs(1);
@@ -318,10 +318,10 @@ fn p4_what_a_lost_connection_had_not_taken_goes_by_a_peer() {
     let mut rig = open_relay();
     let (member, conn) = Member::connected(&mut rig, NAT, "10.0.0.5/24");
     let (_, peer) = Member::connected(&mut rig, NAT, "10.0.0.1/24");
-    rig.tell(crate::Input::Blocked { conn });
+    rig.tell(Input::Blocked { conn });
     notify(&mut rig, To::Client(member.peer.id), b"x");
     assert_eq!(serves(&mut rig, peer), []);
-    rig.closed(conn, crate::CloseReason::Reset);
+    rig.closed(conn, CloseReason::Reset);
     let frames = serves(&mut rig, peer);
     assert_eq!(frames.len(), 1);
     assert_eq!(frames[0].1[0].0, member.inner());
