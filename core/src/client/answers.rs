@@ -102,14 +102,17 @@ impl Client {
     }
 
     fn replied(&mut self, id: NotificationId, status: u16) {
-        match status {
-            200..300 | 403 | 404 | 413 => self.mailbox.handle_taken(id),
-            _ => self.mailbox.handle_way_lost(),
-        }
         if !matches!(status, 200..300) {
             let why = Failure::Status(status);
             self.events.push_back(Event::Failed { what: "reply", why });
-            self.rest();
+        }
+        match status {
+            // Not wanted any more, or never: the next one may be.
+            200..300 | 403 | 404 | 413 => self.mailbox.handle_taken(id),
+            _ => {
+                self.mailbox.handle_way_lost();
+                self.rest();
+            }
         }
     }
 

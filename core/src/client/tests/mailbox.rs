@@ -62,6 +62,30 @@ fn a_reply_is_sent_until_it_is_taken() {
 }
 
 #[test]
+fn a_reply_that_is_not_wanted_does_not_hold_up_the_next_one() {
+    for status in [403, 404, 413] {
+        let mut rig = registered(client(), false);
+        until_connect(&mut rig);
+        let conn = connected(&mut rig);
+        rig.written(conn);
+        respond(&mut rig, conn, 200, &inbox(&[1, 2], false));
+        let told = notified(&mut rig);
+        for (handle, _) in &told {
+            reply(&mut rig, *handle, b"pong");
+        }
+        let conn = connected(&mut rig);
+        for (_, id) in told {
+            let asked = request(&mut rig, conn);
+            let target = alloc::format!("POST /v1/replies/{id} ");
+            assert!(asked.starts_with(&target), "{status}: {asked}");
+            respond(&mut rig, conn, status, b"");
+            let failed = failed("reply", Failure::Status(status));
+            assert_eq!(rig.told(), [failed]);
+        }
+    }
+}
+
+#[test]
 fn a_reply_goes_again_on_the_next_connection_until_taken() {
     let (mut rig, conn) = with_line(Limits::default());
     rig.feed(conn, &notification(1));
