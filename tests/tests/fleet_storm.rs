@@ -253,7 +253,16 @@ fn play(world: &mut World) {
         let mut clients = fleet.clients.iter().filter_map(|(_, memory)| memory.get());
         clients.all(|client| relay.has_reply(id, client))
     });
-    assert!(answered, "x3: someone does not answer after the faults");
+    let relay: &RelayApp = world.app(first).expect("it runs");
+    let silent = fleet.clients.iter().filter(|(_, memory)| {
+        let client = memory.get();
+        client.is_some_and(|client| !relay.has_reply(id, client))
+    });
+    let silent: Vec<NodeId> = silent.map(|(node, _)| *node).collect();
+    assert!(
+        answered,
+        "x3: {silent:?} do not answer {id} after the faults"
+    );
 }
 
 #[test]
