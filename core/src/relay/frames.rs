@@ -71,8 +71,6 @@ impl Relay {
             && let Role::Line(line) = &mut conn.role
         {
             line.owe_bye(reason, window);
-            // It passes nothing on any more.
-            self.router.handle_line_closed(id.key());
             self.touched(id);
         }
     }
