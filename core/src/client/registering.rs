@@ -9,6 +9,8 @@ use serde::Deserialize;
 use super::asking::Question;
 use super::event::{Event, Failure};
 use super::{Client, Session};
+use crate::http::problem::NAMESPACE;
+use crate::registration::Refusal;
 use crate::registration::body::{Answer, PROTOCOL, Request, Verdict};
 use crate::wire::message::ByeReason;
 use crate::wire::proof::{self, BodyDigest, ClientSecret, same_secret};
@@ -64,8 +66,9 @@ struct Problem<'a> {
 
 /// Whether the refusal says that another machine has the same identity.
 fn is_cloned(body: &[u8]) -> bool {
-    serde_json::from_slice::<Problem<'_>>(body)
-        .is_ok_and(|problem| problem.kind == "urn:tautline:problem:cloned")
+    let problem = serde_json::from_slice::<Problem<'_>>(body);
+    problem
+        .is_ok_and(|problem| problem.kind.strip_prefix(NAMESPACE) == Some(Refusal::Cloned.name()))
 }
 
 impl Client {
