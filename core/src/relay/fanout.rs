@@ -88,8 +88,17 @@ impl Fanout {
         self.spreads.is_empty() && self.tasks.is_empty()
     }
 
-    /// There are no more spreads than notifications that live.
-    pub(super) fn spread(&mut self, spread: Spread) {
+    /// Begins a spread behind the others. So that there are no more of them
+    /// than the `alive` notifications, what has expired makes room.
+    pub(super) fn spread(
+        &mut self,
+        spread: Spread,
+        alive: usize,
+        is_alive: impl Fn(NotificationId) -> bool,
+    ) {
+        if self.spreads.len() >= alive {
+            self.spreads.retain(|spread| is_alive(spread.id));
+        }
         self.spreads.push_back(spread);
     }
 
@@ -283,6 +292,15 @@ mod tests {
         Key::new(index, 0)
     }
 
+    fn spread(id: u64) -> Spread {
+        Spread {
+            notification: key(1),
+            id: NotificationId(id),
+            site: None,
+            place: 0,
+        }
+    }
+
     /// The notifications of a subnet's queue, from its front.
     fn drain(fanout: &mut Fanout, subnet: Key) -> Vec<(usize, bool)> {
         let mut order = Vec::new();
@@ -345,12 +363,7 @@ mod tests {
         }
         assert!(!fanout.push_all(key(1), key(1), true));
         assert!(!fanout.push_one(key(1), key(1), key(1)));
-        fanout.spread(Spread {
-            notification: key(1),
-            id: NotificationId(1),
-            site: None,
-            place: 0,
-        });
+        fanout.spread(spread(1), 1, |_| true);
         assert!(fanout.next_spread().is_none());
         fanout.drop_queue(0);
         assert!(fanout.next_spread().is_some());
@@ -366,5 +379,20 @@ mod tests {
         fanout.unpace();
         assert_eq!(fanout.next_subnet(), Some(1));
         assert!(!fanout.has_paced());
+    }
+
+    #[test]
+    fn there_are_no_more_spreads_than_notifications_that_live() {
+        let mut fanout = Fanout::new(1);
+        for _ in 0..TASKS_MAX {
+            assert!(fanout.push_all(key(0), key(1), true));
+        }
+        // Each one has expired when the next one is made.
+        for id in 1..100 {
+            fanout.spread(spread(id), 1, |other| other.0 == id);
+            assert_eq!(fanout.spreads.len(), 1);
+        }
+        fanout.spread(spread(100), 2, |_| true);
+        assert_eq!(fanout.spreads.len(), 2);
     }
 }

@@ -50,12 +50,6 @@ enum Brought {
 impl Relay {
     /// Sends a notification on its way to who it is for.
     pub(super) fn distribute(&mut self, audience: Audience, notification: Key, id: NotificationId) {
-        let spread = |site| Spread {
-            notification,
-            id,
-            site,
-            place: 0,
-        };
         match audience {
             Audience::Client(client) => self.bring_to(client, notification),
             Audience::Subnet(subnet) => {
@@ -63,12 +57,24 @@ impl Relay {
                     self.stats.left_to_inbox.count("no_room");
                 }
             }
-            Audience::Site(site) => self.fanout.spread(spread(Some(site))),
+            Audience::Site(site) => self.spread(notification, id, Some(site)),
             Audience::All => {
                 self.walk();
-                self.fanout.spread(spread(None));
+                self.spread(notification, id, None);
             }
         }
+    }
+
+    fn spread(&mut self, notification: Key, id: NotificationId, site: Option<u16>) {
+        let spread = Spread {
+            notification,
+            id,
+            site,
+            place: 0,
+        };
+        let notifier = &self.notifier;
+        let is_alive = |id| notifier.status(id).is_some();
+        self.fanout.spread(spread, notifier.len(), is_alive);
     }
 
     /// Sends a notification on its way to one client.
