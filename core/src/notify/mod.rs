@@ -23,6 +23,7 @@ mod replies;
 mod router;
 mod seen;
 mod terms;
+mod told;
 
 pub use audience::{Audience, Membership};
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};

@@ -8,7 +8,8 @@ use super::audience::{Audience, Heads, Membership};
 use super::mailbox::Order;
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
 use super::terms::{LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};
-use crate::collections::{Chunks, Pool, Slab, TimerKey, Wheel};
+use super::told::Told;
+use crate::collections::{Pool, Slab, TimerKey, Wheel};
 use crate::wire::frame;
 use crate::wire::message::{self, ToClient};
 use crate::{ClientId, Incarnation, Instant, Key, Machine, NotificationId, Random};
@@ -58,28 +59,6 @@ struct Entry {
     expired: bool,
 }
 
-/// What is known of a client, by the place of its handle.
-#[derive(Clone, Copy)]
-struct ClientState {
-    generation: u32,
-    /// The sequence of the last notification before it joined, of the newest
-    /// that it was sent, and of the newest that it was sent in order.
-    joined: u32,
-    sent_through: u32,
-    in_order_through: u32,
-}
-
-const _: () = assert!(size_of::<ClientState>() == 16);
-
-impl ClientState {
-    const NONE: Self = Self {
-        generation: u32::MAX,
-        joined: 0,
-        sent_through: 0,
-        in_order_through: 0,
-    };
-}
-
 /// The notifications of a relay.
 pub struct Notifier {
     incarnation: Incarnation,
@@ -90,7 +69,7 @@ pub struct Notifier {
     log: VecDeque<(NotificationId, Key)>,
     /// Those of them that are for all.
     broadcasts: VecDeque<(NotificationId, Key)>,
-    clients: Chunks<ClientState>,
+    told: Told,
     /// The lists of those for one client or group.
     heads: Heads,
     expiries: Wheel<Key>,
@@ -114,7 +93,7 @@ impl Notifier {
             entries: Slab::new(limits.notifications_max),
             log: VecDeque::new(),
             broadcasts: VecDeque::new(),
-            clients: Chunks::new(clients_max),
+            told: Told::new(clients_max),
             heads: Heads::new(clients_max),
             expiries: Wheel::new(limits.notifications_max),
             replies: Replies::new(random.bytes(), limits.replies_max),
@@ -254,45 +233,30 @@ impl Notifier {
     }
 
     /// The notification was handed to the client's way. Counted once for each
-    /// client and notification as long as they go in order.
-    pub fn handle_sent(&mut self, client: Key, notification: Key, order: Order) {
+    /// client and notification: where the reply overtook what a way confirms,
+    /// it was counted with the reply.
+    pub fn handle_sent(&mut self, client: (Key, ClientId), notification: Key, order: Order) {
         let Some(entry) = self.entries.get_mut(notification) else {
             return;
         };
-        let id = entry.status.id;
-        let Some(state) = state_mut(&mut self.clients, client) else {
-            return;
-        };
-        // A way without order is taken once for each pair.
-        let first = match order {
-            Order::InOrder => id.sequence() > state.sent_through,
-            Order::Loose => id.sequence() > state.in_order_through,
-        };
-        if first {
-            state.sent_through = state.sent_through.max(id.sequence());
+        let sequence = entry.status.id.sequence();
+        let first = self.told.handle_sent(client.0, sequence, order);
+        let counted = || entry.status.replied > 0 && self.replies.contains(notification, client.1);
+        if first && !counted() {
             entry.status.sent += 1;
             entry.status.count_who_joined();
-        }
-        if order == Order::InOrder {
-            state.in_order_through = state.in_order_through.max(id.sequence());
         }
     }
 
     /// How far the client came, by what it was sent in order: datagrams may
     /// have been lost.
     pub fn sent_through(&self, client: Key) -> NotificationId {
-        self.state(client).map_or(NotificationId(0), |state| {
-            NotificationId::new(self.incarnation, state.in_order_through)
-        })
+        NotificationId::new(self.incarnation, self.told.get(client).in_order_through)
     }
 
     /// A client that just joined is not told what was said before.
     pub fn handle_joined(&mut self, client: Key) {
-        if let Some(state) = state_mut(&mut self.clients, client) {
-            state.joined = self.sequence;
-            state.sent_through = self.sequence;
-            state.in_order_through = self.sequence;
-        }
+        self.told.handle_joined(client, self.sequence);
     }
 
     /// A client's reply.
@@ -312,6 +276,7 @@ impl Notifier {
         if !self.concerns(key, client.0, membership) {
             return Err(ReplyRefusal::Foreign);
         }
+        let sent_through = self.told.get(client.0).sent_through;
         let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
         if payload.len() > self.limits.reply_bytes_max {
             return Err(ReplyRefusal::TooLong);
@@ -328,10 +293,14 @@ impl Notifier {
         }
         self.replies
             .push(&mut entry.replies, key, client.1, payload, &mut self.pool)?;
-        entry.status.replied += 1;
+        let status = &mut entry.status;
+        status.replied += 1;
         // Who replies was sent it, whatever was heard of its way.
-        entry.status.sent = entry.status.sent.max(entry.status.replied);
-        entry.status.count_who_joined();
+        if sent_through < id.sequence() {
+            status.sent += 1;
+        }
+        status.sent = status.sent.max(status.replied);
+        status.count_who_joined();
         Ok(())
     }
 
@@ -342,7 +311,7 @@ impl Notifier {
             return false;
         };
         let sequence = entry.status.id.sequence();
-        let joined = self.state(client).map_or(0, |state| state.joined);
+        let joined = self.told.get(client).joined;
         entry.audience.includes(client, membership)
             && (matches!(entry.audience, Audience::Client(_)) || joined < sequence)
     }
@@ -481,12 +450,6 @@ impl Notifier {
             .map(|_| *key)
     }
 
-    fn state(&self, client: Key) -> Option<&ClientState> {
-        self.clients
-            .get(client.index())
-            .filter(|state| state.generation == client.generation())
-    }
-
     /// Takes an expired notification out; it is freed when nobody writes it.
     fn expire(&mut self, key: Key) -> Option<Status> {
         let entry = self.entries.get_mut(key)?;
@@ -542,19 +505,6 @@ impl Machine for Notifier {
     }
 }
 
-/// The state of a client, begun anew when its place has another generation.
-fn state_mut(clients: &mut Chunks<ClientState>, client: Key) -> Option<&mut ClientState> {
-    let place = u32::try_from(client.index()).ok()?;
-    let state = clients.get_or_grow(place, ClientState::NONE)?;
-    if state.generation != client.generation() {
-        *state = ClientState {
-            generation: client.generation(),
-            ..ClientState::NONE
-        };
-    }
-    Some(state)
-}
-
 /// Drops the dead from the front, and all of them when they are the half.
 fn trim(log: &mut VecDeque<(NotificationId, Key)>, entries: &Slab<Entry>, live_max: u32) {
     while log.front().is_some_and(|(_, key)| !entries.contains(*key)) {
@@ -568,3 +518,6 @@ fn trim(log: &mut VecDeque<(NotificationId, Key)>, entries: &Slab<Entry>, live_m
 fn whole_millis(span: Duration) -> u32 {
     u32::try_from(span.as_millis()).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

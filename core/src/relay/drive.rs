@@ -6,14 +6,14 @@ use core::net::SocketAddr;
 use super::connection::{Closing, Conn, HttpConn, Role, Route};
 use super::frames::PEER_ENDED;
 use super::line::Source;
-use super::routing::Routed;
+use super::routing::{Routed, membership_of};
 use super::{Event, Relay, Sweep};
 use crate::notify::{Membership, NotifierEffect};
 use crate::registration::RegistryEffect;
 use crate::wire::message::{self, ByeReason, Hello};
 use crate::{
-    AcceptError, Close, CloseReason, ConnId, Deadline, Endpoint, Input, Instant, Key, Machine,
-    OUTPUT_BUF_MIN, Output, http,
+    AcceptError, ClientId, Close, CloseReason, ConnId, Deadline, Endpoint, Input, Instant, Key,
+    Machine, OUTPUT_BUF_MIN, Output, http,
 };
 
 /// What one step on a connection came to; `Written` is in the caller's buffer.
@@ -438,14 +438,17 @@ impl Relay {
             incarnation: self.settings.registry.incarnation,
             body_bytes_max: self.limits.frame_body_bytes_max,
         };
-        let membership = self.membership_on(id);
         let conn = self.conns.get_mut(id.key())?;
         let Role::Line(line) = &mut conn.role else {
             return None;
         };
+        let record = self.registry.get(line.client);
+        let membership = record.map_or_else(Membership::default, membership_of);
+        let name = record.map_or(ClientId([0; 16]), |record| record.id);
         if !conn.blocked {
             let mut source = Source {
                 notifier: &mut self.notifier,
+                name,
                 membership,
                 hello,
             };
@@ -472,14 +475,6 @@ impl Relay {
             return Some(Step::Output(Output::Resume { conn: id }));
         }
         None
-    }
-
-    /// The groups of the client whose persistent connection it is.
-    fn membership_on(&self, id: ConnId) -> Membership {
-        match self.conns.get(id.key()).map(|conn| &conn.role) {
-            Some(Role::Line(line)) => self.membership(line.client),
-            _ => Membership::default(),
-        }
     }
 
     /// Ends the connection: what it held is given back at once, the driver is

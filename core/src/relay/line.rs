@@ -7,7 +7,7 @@ use crate::notify::{Membership, Notifier, Order};
 use crate::wire::BufferTooSmall;
 use crate::wire::frame::Deframer;
 use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
-use crate::{Instant, Key, NotificationId};
+use crate::{ClientId, Instant, Key, NotificationId};
 
 /// Replies that wait to be confirmed; while it is full, nothing is taken.
 const TAKEN_MAX: usize = 2;
@@ -54,7 +54,8 @@ struct Partial {
 /// What a line needs to write.
 pub(super) struct Source<'a> {
     pub(super) notifier: &'a mut Notifier,
-    /// The groups of the line's client.
+    /// The name of the line's client, and its groups.
+    pub(super) name: ClientId,
     pub(super) membership: Membership,
     pub(super) hello: Hello,
 }
@@ -183,7 +184,7 @@ impl Line {
             };
             source
                 .notifier
-                .handle_sent(self.client, notification, Order::InOrder);
+                .handle_sent((self.client, source.name), notification, Order::InOrder);
             self.cursor = id;
             begun += 1;
             len += written;

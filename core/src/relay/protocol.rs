@@ -5,6 +5,7 @@ use super::answers::{Answer, UPGRADE, connect_refused, json, refused, reply_refu
 use super::connection::{HttpConn, Role, Route};
 use super::drive::Step;
 use super::event::Event;
+use super::routing::membership_of;
 use crate::http::{Effect, Reading, Request};
 use crate::id::parse_hex;
 use crate::notify::body::{Inbox, Item, encode_payload};
@@ -366,7 +367,8 @@ impl Relay {
         };
         // Base64 and the fields take less than half as much again.
         let mut room = self.limits.http.response_bytes_max / 3;
-        let membership = self.membership(client);
+        let record = self.registry.get(client).ok_or(Refusal::Unknown)?;
+        let (name, membership) = (record.id, membership_of(record));
         while let Some((notification, next)) = self.notifier.pending(client, membership, cursor) {
             let Some(message) = self.notifier.message(notification) else {
                 break;
@@ -385,7 +387,7 @@ impl Relay {
                 payload_base64: encode_payload(message.payload),
             });
             self.notifier
-                .handle_sent(client, notification, Order::InOrder);
+                .handle_sent((client, name), notification, Order::InOrder);
             self.stats.sent.count("inbox");
             cursor = next;
         }

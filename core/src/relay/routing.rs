@@ -127,8 +127,7 @@ impl Relay {
                 client,
                 notification,
             } => {
-                self.notifier
-                    .handle_sent(client, notification, Order::Loose);
+                self.count_loose(client, notification);
                 self.stats.sent.count("peer");
             }
             RouterEffect::Reroute {
@@ -141,6 +140,15 @@ impl Relay {
                 }
             }
             RouterEffect::Room { subnet } => self.fanout.wake(subnet),
+        }
+    }
+
+    /// A peer or a datagram brought the notification to the client.
+    fn count_loose(&mut self, client: Key, notification: Key) {
+        if let Some(record) = self.registry.get(client) {
+            let client = (client, record.id);
+            self.notifier
+                .handle_sent(client, notification, Order::Loose);
         }
     }
 
@@ -280,8 +288,7 @@ impl Relay {
                 match self.write_datagram(client, subnet, (key, task), buf) {
                     Some(len) => {
                         self.router.handle_datagram(client);
-                        self.notifier
-                            .handle_sent(client, notification, Order::Loose);
+                        self.count_loose(client, notification);
                         self.stats.sent.count("datagram");
                         Brought::Datagram { to, len }
                     }

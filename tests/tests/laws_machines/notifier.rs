@@ -55,10 +55,10 @@ impl NotifierCase {
 
     /// A connection writes what is pending for a client, or begins to.
     fn send(&mut self, notifier: &mut Notifier, now: Instant, dice: &mut Dice, log: &mut Log) {
-        let client = client(dice).0;
+        let client = client(dice);
         notifier.handle_timeout(now);
-        let after = notifier.sent_through(client);
-        let Some((key, _)) = notifier.pending(client, membership(dice), after) else {
+        let after = notifier.sent_through(client.0);
+        let Some((key, _)) = notifier.pending(client.0, membership(dice), after) else {
             return;
         };
         let message = notifier.message(key).expect("what is pending lives");
@@ -217,7 +217,7 @@ impl MachineCase for NotifierCase {
             if let Some((key, _)) = notifier.pending(client.0, IN_BOTH, after) {
                 let written = notifier.write_frame(key, 1, 0, &mut [0; 400]);
                 assert!(written > 0);
-                notifier.handle_sent(client.0, key, Order::InOrder);
+                notifier.handle_sent(client, key, Order::InOrder);
             }
             // Repeated, foreign and full are answers as good as any.
             if warms_up || dice.one_in(2) {
