@@ -271,7 +271,11 @@ impl Relay {
             (self.registry.poll_timeout(), "registration"),
             (self.notifier.poll_timeout(), "notification"),
             (self.router.poll_timeout(), "peer"),
-            (self.paced_until, "rate of datagrams"),
+            (
+                self.paced_until
+                    .filter(|_| self.fanout.next_paced().is_some()),
+                "rate of datagrams",
+            ),
         ]
         .into_iter()
         .filter_map(|(at, reason)| at.map(|at| Deadline { at, reason }))
