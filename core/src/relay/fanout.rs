@@ -41,7 +41,9 @@ pub(super) struct Spread {
     pub(super) id: NotificationId,
     /// Of this site alone, or of all.
     pub(super) site: Option<u16>,
-    /// The place of the subnet that is next.
+    /// Whether the walk over the subnets of the site has begun.
+    pub(super) begun: bool,
+    /// The place of the subnet that is next, of one to all.
     pub(super) place: usize,
 }
 

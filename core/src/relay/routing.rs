@@ -12,7 +12,7 @@ use core::net::SocketAddr;
 use super::Relay;
 use super::fanout::{Lane, Source, Spread, Turn};
 use crate::notify::{Audience, Membership, RouterEffect};
-use crate::registration::{ClientRecord, Qualifier};
+use crate::registration::{ClientRecord, Registry, Subnet};
 use crate::wire::datagram::{Content, Hint, PAYLOAD_BYTES_MAX};
 use crate::wire::message::Notification;
 use crate::{Key, Machine, NotificationId};
@@ -55,6 +55,7 @@ impl Relay {
             notification,
             id,
             site,
+            begun: false,
             place: 0,
         };
         let notifier = &self.notifier;
@@ -144,17 +145,14 @@ impl Relay {
             return false;
         };
         let (notification, site) = (spread.notification, spread.site);
-        let subnet = self.registry.next_subnet_from(spread.place);
-        let alive = self.notifier.status(spread.id).is_some();
-        let Some(subnet) = subnet.filter(|_| alive) else {
+        let alive = self.notifier.is_alive(notification);
+        let subnet = next_subnet(&mut self.registry, spread).filter(|_| alive);
+        let Some(subnet) = subnet else {
             self.fanout.end_spread();
             return true;
         };
-        spread.place = subnet.key.index() + 1;
-        if site.is_none_or(|site| subnet.name.qualifier == Qualifier::Site(site)) {
-            // There is room, unless the subnet has its share.
-            self.push_all(subnet.key, notification, site.is_some());
-        }
+        // There is room, unless the subnet has its share.
+        self.push_all(subnet.key, notification, site.is_some());
         true
     }
 
@@ -267,6 +265,22 @@ pub(super) fn membership_of(record: &ClientRecord) -> Membership {
 
 /// The notification as it travels in a datagram: a long payload is fetched.
 fn content_of<'a>(message: &Notification<'a>) -> Content<'a> {
+/// The subnet that a spread comes to next: one of its site, or any.
+fn next_subnet(registry: &mut Registry, spread: &mut Spread) -> Option<Subnet> {
+    let Some(site) = spread.site else {
+        let subnet = registry.next_subnet_from(spread.place)?;
+        spread.place = subnet.key.index() + 1;
+        return Some(subnet);
+    };
+    // Spreads come one after another, so there is one walk at a time.
+    if !core::mem::replace(&mut spread.begun, true) {
+        registry.begin_site_walk(site);
+    }
+    let subnet = registry.walked_subnet(site)?;
+    registry.pass_subnet(site);
+    Some(subnet)
+}
+
     if message.payload.len() <= PAYLOAD_BYTES_MAX {
         return Content::Notification(*message);
     }

@@ -12,6 +12,7 @@ fn spread(id: u64) -> Spread {
         notification: key(1),
         id: NotificationId(id),
         site: None,
+        begun: false,
         place: 0,
     }
 }
