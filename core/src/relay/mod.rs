@@ -139,7 +139,8 @@ impl Relay {
         }
     }
 
-    /// Tells something to one client or to all that are registered now.
+    /// Tells something to one client, or to those of a subnet, of a site or of
+    /// all that are registered now.
     ///
     /// # Errors
     /// [`NotifyError`]; nothing is changed then.
@@ -209,25 +210,23 @@ impl Relay {
             .map(|(key, record)| (key.index(), record))
     }
 
-    /// The first client at or behind a place that a notification is for and
-    /// that has not replied, with its place. `None` at the end, and when the
-    /// notification is unknown or has expired.
+    /// The first client at or behind a place, with its place, if a notification
+    /// is for it and it has not replied: `None` in its stead if it is not
+    /// missing, and the next one is behind it. So that no call looks at more than
+    /// one client, to page through those that are missing is the caller's.
+    ///
+    /// `None` at the end, and when the notification is unknown or has expired.
     pub fn missing_from(
         &self,
         notification: NotificationId,
         place: usize,
-    ) -> Option<(usize, &ClientRecord)> {
+    ) -> Option<(usize, Option<&ClientRecord>)> {
         let key = self.notifier.find(notification)?;
-        let mut place = place;
-        loop {
-            let (client, record) = self.registry.next_from(place)?;
-            let membership = membership_of(record);
-            let concerned = self.notifier.concerns(key, client, membership);
-            if concerned && !self.notifier.has_replied(notification, record.id) {
-                return Some((client.index(), record));
-            }
-            place = client.index() + 1;
-        }
+        let (client, record) = self.registry.next_from(place)?;
+        let membership = membership_of(record);
+        let missing = self.notifier.concerns(key, client, membership)
+            && !self.notifier.has_replied(notification, record.id);
+        Some((client.index(), missing.then_some(record)))
     }
 
     /// The first subnet at or behind a place, with its place: to page through
