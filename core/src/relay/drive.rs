@@ -178,7 +178,10 @@ impl Relay {
         conn.blocked = true;
         match &mut conn.role {
             Role::Http(http) => http.server.handle_blocked(now),
-            Role::Line(line) => line.handle_blocked(stall),
+            Role::Line(line) => {
+                line.handle_blocked(stall);
+                self.router.handle_line_blocked(now, id.key());
+            }
             Role::Closing(_) => {}
         }
         self.rearm(id.key());
@@ -190,7 +193,10 @@ impl Relay {
         conn.blocked = false;
         match &mut conn.role {
             Role::Http(http) => http.server.handle_writable(now),
-            Role::Line(line) => line.handle_writable(),
+            Role::Line(line) => {
+                line.handle_writable();
+                self.router.handle_line_writable(id.key());
+            }
             Role::Closing(_) => {}
         }
         self.touched(id);
@@ -384,13 +390,13 @@ impl Relay {
     }
 
     fn drain_conn(&mut self, id: ConnId) {
-        let (now, window) = (self.now, self.return_window_ms());
+        let now = self.now;
         let Some(conn) = self.conns.get_mut(id.key()) else {
             return;
         };
         match &mut conn.role {
             Role::Http(http) => http.server.drain(now, &mut self.pool),
-            Role::Line(line) => line.owe_bye(ByeReason::ShuttingDown, window),
+            Role::Line(_) => self.say_bye(id, ByeReason::ShuttingDown),
             Role::Closing(_) => {}
         }
     }

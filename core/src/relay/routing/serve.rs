@@ -81,8 +81,10 @@ impl Relay {
     /// A client's line serves its subnet, or another one than before, or no
     /// longer any.
     pub(in crate::relay) fn settle_peer(&mut self, conn: ConnId) {
-        let Some(Role::Line(line)) = self.conns.get_mut(conn.key()).map(|conn| &mut conn.role)
-        else {
+        let Some(open) = self.conns.get_mut(conn.key()) else {
+            return;
+        };
+        let Role::Line(line) = &mut open.role else {
             return;
         };
         // Who takes no datagrams itself has no socket to send any.
@@ -95,12 +97,14 @@ impl Relay {
             return;
         }
         line.serves = serves;
-        match serves {
-            Some(subnet) => {
-                let room = self.limits.router.legs_per_line_max;
-                self.router.handle_line_opened(conn.key(), subnet, room);
-            }
-            None => self.router.handle_line_closed(conn.key()),
+        let (leaves, blocked) = (line.is_leaving(), open.blocked);
+        let Some(subnet) = serves.filter(|_| !leaves) else {
+            return self.router.handle_line_closed(conn.key());
+        };
+        let room = self.limits.router.legs_per_line_max;
+        self.router.handle_line_opened(conn.key(), subnet, room);
+        if blocked {
+            self.router.handle_line_blocked(self.now, conn.key());
         }
     }
 }
