@@ -59,6 +59,8 @@ pub struct Relay {
     datagram_rate: Bucket,
     /// When datagrams that wait for the rate may go on.
     paced_until: Option<Instant>,
+    /// When fan-outs go on, after the driver had its turn.
+    routes_at: Option<Instant>,
     conns: Slab<Conn>,
     requests: Slab<ConnId>,
     /// Connections that have something to do, each once.
@@ -122,6 +124,7 @@ impl Relay {
                 settings.datagrams_per_second_max / 10,
             ),
             paced_until: None,
+            routes_at: None,
             conns: Slab::new(limits.connections_max),
             requests: Slab::new(limits.requests_max),
             ready: ReadyList::new(limits.connections_max),

@@ -99,8 +99,7 @@ impl Relay {
 
     /// Goes on with what is on its way to clients without a connection.
     pub(super) fn next_route(&mut self, buf: &mut [u8]) -> Routed {
-        if let Some(effect) = self.router.poll() {
-            self.handle_routed(effect);
+        if self.handle_router() {
             return Routed::Again;
         }
         if let Some(place) = self.fanout.next_paced()
@@ -115,6 +114,17 @@ impl Relay {
             true => Routed::Again,
             false => Routed::Idle,
         }
+    }
+
+    /// Takes some of what the router tells; false if it tells nothing.
+    fn handle_router(&mut self) -> bool {
+        for taken in 0..TURNS_PER_STEP {
+            let Some(effect) = self.router.poll() else {
+                return taken > 0;
+            };
+            self.handle_routed(effect);
+        }
+        true
     }
 
     fn handle_routed(&mut self, effect: RouterEffect) {
@@ -255,16 +265,6 @@ impl Relay {
     }
 }
 
-/// The groups of a registered client.
-pub(super) fn membership_of(record: &ClientRecord) -> Membership {
-    Membership {
-        subnet: Some(record.subnet),
-        site: record.site(),
-    }
-}
-
-/// The notification as it travels in a datagram: a long payload is fetched.
-fn content_of<'a>(message: &Notification<'a>) -> Content<'a> {
 /// The subnet that a spread comes to next: one of its site, or any.
 fn next_subnet(registry: &mut Registry, spread: &mut Spread) -> Option<Subnet> {
     let Some(site) = spread.site else {
@@ -281,6 +281,16 @@ fn next_subnet(registry: &mut Registry, spread: &mut Spread) -> Option<Subnet> {
     Some(subnet)
 }
 
+/// The groups of a registered client.
+pub(super) fn membership_of(record: &ClientRecord) -> Membership {
+    Membership {
+        subnet: Some(record.subnet),
+        site: record.site(),
+    }
+}
+
+/// The notification as it travels in a datagram: a long payload is fetched.
+fn content_of<'a>(message: &Notification<'a>) -> Content<'a> {
     if message.payload.len() <= PAYLOAD_BYTES_MAX {
         return Content::Notification(*message);
     }

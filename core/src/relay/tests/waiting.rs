@@ -3,11 +3,13 @@
 use core::time::Duration;
 
 use super::members::{
-    Heard, Member, assert_idle, confirm, notify, open_settings, sent, serves, subnet_of,
+    Heard, Member, assert_idle, confirm, notify, open_relay, open_settings, queue, sent, serves,
+    steps, subnet_of,
 };
 use super::*;
+use crate::notify::NotifyOptions;
 use crate::relay::To;
-use crate::relay::routing::Routed;
+use crate::wire::message::{ByeReason, Served};
 use crate::{Endpoint, Input};
 
 const NAT: &str = "192.0.2.1";
@@ -34,21 +36,6 @@ fn slow(datagrams_per_second_max: u32) -> Rig<Relay> {
     let mut settings = open_settings();
     settings.datagrams_per_second_max = datagrams_per_second_max;
     relay_with(settings, Limits::default())
-}
-
-/// How many steps it takes until nothing can be done, outputs left aside.
-fn steps(rig: &mut Rig<Relay>) -> (usize, usize) {
-    let mut buf = [0; crate::OUTPUT_BUF_MIN];
-    let (mut steps, mut datagrams) = (0, 0);
-    loop {
-        match rig.endpoint.next_route(&mut buf) {
-            Routed::Again => {}
-            Routed::Datagram { .. } => datagrams += 1,
-            Routed::Idle => return (steps, datagrams),
-        }
-        steps += 1;
-        assert!(steps < 10_000, "without an end");
-    }
 }
 
 #[test]
@@ -145,7 +132,7 @@ fn room_for_one_costs_the_same_however_many_wait_for_it() {
         .collect();
     let id = notify(&mut rig, To::All, b"x");
     for sequence in 1..=250 {
-        let served = frame(ToRelay::Served(crate::wire::message::Served {
+        let served = frame(ToRelay::Served(Served {
             sequence,
             refused: 0,
         }));
@@ -159,5 +146,148 @@ fn room_for_one_costs_the_same_however_many_wait_for_it() {
     }
     assert_eq!(others.len(), 250);
     assert_eq!(rig.endpoint.notification(id).unwrap().sent, 251);
+    assert_idle(&rig);
+}
+
+#[test]
+fn p4_a_line_that_is_told_goodbye_takes_nothing_more() {
+    let mut rig = open_relay();
+    let (_, first) = Member::connected(&mut rig, NAT, &inner(1));
+    let (_, second) = Member::connected(&mut rig, NAT, &inner(2));
+    let others: Vec<_> = (10..18)
+        .map(|number| Member::quiet(&mut rig, NAT, &inner(number)))
+        .collect();
+    let id = notify(&mut rig, To::Client(others[0].peer.id), b"before");
+    let (leaves, stays) = match serves(&mut rig, first).len() {
+        0 => (second, first),
+        _ => (first, second),
+    };
+    // It is blocked, so that the goodbye stays with the relay.
+    rig.tell(Input::Blocked { conn: leaves });
+    rig.endpoint.say_bye(leaves, ByeReason::Refused);
+    for other in &others[1..] {
+        notify(&mut rig, To::Client(other.peer.id), b"after");
+    }
+    assert_eq!(serves(&mut rig, stays).len(), 7, "all by the other one");
+    // What it was sent before is its own still.
+    assert_eq!(rig.endpoint.router.line_len(leaves.key()), 1);
+    confirm(&mut rig, stays, 7);
+    // It is gone with its goodbye, and what it did not confirm goes by the other.
+    rig.writable(leaves);
+    assert_eq!(said(&mut rig, leaves), [Said::Bye("refused", 0)]);
+    assert_eq!(serves(&mut rig, stays).len(), 1);
+    confirm(&mut rig, stays, 8);
+    assert_eq!(rig.endpoint.notification(id).unwrap().sent, 1);
+    assert_idle(&rig);
+}
+
+#[test]
+fn p4_the_goodbye_gives_back_what_was_not_written() {
+    let mut rig = open_relay();
+    let (_, peer) = Member::connected(&mut rig, NAT, &inner(1));
+    let other = Member::quiet(&mut rig, NAT, &inner(2));
+    queue(&mut rig, To::Client(other.peer.id));
+    assert_eq!(rig.endpoint.router.len(), 1);
+    let now = rig.now;
+    rig.endpoint
+        .handle_input(now, Input::Blocked { conn: peer });
+    rig.endpoint.say_bye(peer, ByeReason::Refused);
+    rig.poll();
+    assert_eq!(sent(&mut rig)[0].0, other.outer());
+    assert_eq!(rig.endpoint.router.len(), 0);
+}
+
+#[test]
+fn p4_a_line_that_is_blocked_takes_nothing_more() {
+    let mut rig = open_relay();
+    let (_, blocked) = Member::connected(&mut rig, NAT, &inner(1));
+    let other = Member::quiet(&mut rig, NAT, &inner(9));
+    rig.tell(Input::Blocked { conn: blocked });
+    notify(&mut rig, To::Client(other.peer.id), b"waits");
+    assert!(rig.endpoint.router.is_empty(), "nothing is with it");
+    assert_eq!(sent(&mut rig), [], "it may take something soon");
+    // Another one comes: it takes what waits, and what follows.
+    let mut member = Member::new(&mut rig, NAT, &inner(2), true);
+    let open = member.peer.connect(&mut rig);
+    assert_eq!(serves(&mut rig, open).len(), 1);
+    notify(&mut rig, To::Client(other.peer.id), b"next");
+    assert_eq!(serves(&mut rig, open).len(), 1, "no other takes it");
+    rig.writable(blocked);
+    notify(&mut rig, To::Client(other.peer.id), b"last");
+    assert_eq!(serves(&mut rig, blocked).len(), 1);
+    confirm(&mut rig, open, 2);
+    confirm(&mut rig, blocked, 1);
+    assert_idle(&rig);
+}
+
+#[test]
+fn p4_what_waits_in_the_queue_of_a_blocked_line_goes_another_way_in_time() {
+    let mut rig = open_relay();
+    let (_, peer) = Member::connected(&mut rig, NAT, &inner(1));
+    let other = Member::quiet(&mut rig, NAT, &inner(2));
+    let (id, ..) = queue(&mut rig, To::Client(other.peer.id));
+    assert_eq!(rig.endpoint.router.line_len(peer.key()), 1);
+    rig.tell(Input::Blocked { conn: peer });
+    assert_eq!(serves(&mut rig, peer), []);
+    let timeout = Limits::default().router.served_timeout;
+    rig.wait(timeout - Duration::from_millis(2));
+    assert_eq!(sent(&mut rig), []);
+    rig.wait(Duration::from_millis(4));
+    assert_eq!(sent(&mut rig)[0].0, other.outer());
+    assert_eq!(rig.endpoint.notification(id).unwrap().sent, 1);
+    rig.writable(peer);
+    assert_eq!(serves(&mut rig, peer), []);
+    assert_idle(&rig);
+}
+
+#[test]
+fn a_site_costs_what_its_own_subnets_cost() {
+    let mut settings = open_settings();
+    settings.registry.sites = [crate::registration::Site {
+        name: "site".into(),
+        networks: ["198.51.100.0/24".parse().unwrap()].into(),
+    }]
+    .into();
+    let mut rig = relay_with(settings, Limits::default());
+    for number in 1..=200 {
+        let nat = alloc::format!("192.0.2.{number}");
+        Member::quiet(&mut rig, &nat, &inner(5));
+    }
+    let mut inside: Vec<_> = ["10.0.0.5/24", "10.0.1.5/24"]
+        .map(|local| Member::quiet(&mut rig, "198.51.100.1", local))
+        .into();
+    for _ in 0..3 {
+        let (id, steps, datagrams) = queue(&mut rig, To::Site(0));
+        assert!(steps <= 8 && datagrams == 2, "{steps} {datagrams}");
+        assert_eq!(rig.endpoint.notification(id).unwrap().sent, 2);
+    }
+    inside.remove(0).moves(&mut rig, NAT, "10.0.0.5/24", false);
+    assert_eq!(queue(&mut rig, To::Site(0)).2, 1);
+    assert_idle(&rig);
+}
+
+#[test]
+fn the_driver_gets_its_turn_while_a_fan_out_has_nothing_to_write() {
+    let mut rig = open_relay();
+    // None of them has a way, and there is much to say.
+    let (clients, notifications) = (100, 300);
+    for _ in 0..clients {
+        register(&mut rig);
+    }
+    let (now, options) = (rig.now, NotifyOptions::default());
+    for _ in 0..notifications {
+        let told = rig.endpoint.notify(now, To::All, b"x", options);
+        told.expect("there is room");
+    }
+    rig.poll();
+    let left = |rig: &Rig<Relay>| count(rig, |stats| stats.left_to_inbox.get("unproven"));
+    let first = left(&rig);
+    assert!(first > 1_000 && first < clients * notifications, "{first}");
+    // Somebody who asks is answered before that goes on.
+    assert_eq!(get(&mut rig, "/v1/inbox").status, 401);
+    assert_eq!(left(&rig), first, "not before its time");
+    assert!(rig.deadline > Some(rig.now));
+    rig.wait(Duration::from_millis(10));
+    assert_eq!(left(&rig), clients * notifications);
     assert_idle(&rig);
 }
