@@ -53,7 +53,7 @@ impl Router {
             lines: Chunks::new(lines_max),
             subnets: Chunks::new(clients_max),
             clients: Chunks::new(clients_max),
-            legs: Legs::new(random.bytes(), limits.legs_max),
+            legs: Legs::new(random.bytes(), limits.legs_max, clients_max),
             timers: Wheel::new(lines_max),
             rooms: ReadyList::new(clients_max),
             starved: ReadyList::new(clients_max),
@@ -225,13 +225,8 @@ impl Router {
             return None;
         };
         open.begun = sequence;
-        for _ in 0..n {
-            let Some(place) = self.legs.pop(&mut open.queue) else {
-                break;
-            };
-            self.legs.stamp(place, sequence, self.now);
-            self.legs.push(&mut open.outstanding, place);
-        }
+        let queues = (&mut open.queue, &mut open.outstanding);
+        self.legs.begin(queues, n, (sequence, self.now));
         if open.timer.is_none() {
             self.watch(line);
         }

@@ -4,6 +4,7 @@ use core::net::SocketAddr;
 
 use super::{content_of, membership_of};
 use crate::notify::{Order, RouteRefusal, Way};
+use crate::registration::ClientRecord;
 use crate::relay::Relay;
 use crate::relay::fanout::{Lane, Source, Turn};
 use crate::wire::datagram::{Content, Fanout as Digest, Test};
@@ -39,10 +40,9 @@ impl Relay {
             return Brought::Done;
         };
         let (notification, wakes) = (task.notification, task.wakes);
-        let (is_connected, address) = (record.is_connected(), record.udp_address());
-        let servable = record.is_servable();
+        let (is_connected, servable) = (record.is_connected(), record.is_servable());
         // A port that was only stated may lie behind a firewall.
-        let reached = record.is_udp_proven() && address.is_some();
+        let reached = record.is_udp_proven() && record.udp_port != 0;
         if !record.is_proven() {
             // Its registration may be a recording; what proves the client,
             // the inbox first of all, brings it what it missed.
@@ -69,8 +69,8 @@ impl Relay {
         let way = self
             .router
             .route(self.now, client, subnet, servable, reached);
-        match (way, address) {
-            (Way::Peer(line), _) => match self.router.assign(line, client, notification) {
+        match way {
+            Way::Peer(line) => match self.router.assign(line, client, notification) {
                 Ok(()) => {
                     self.wake(ConnId::from_key(line));
                     Brought::Done
@@ -78,26 +78,27 @@ impl Relay {
                 Err(RouteRefusal::OnItsWay) => Brought::Done,
                 Err(_) => Brought::Later,
             },
-            (Way::Datagram | Way::None, _) if self.router.is_on_its_way(client, notification) => {
-                Brought::Done
-            }
+            Way::Later => Brought::Later,
             // Nothing better is left than a port that was only stated.
-            (Way::Datagram | Way::None, Some(to)) => self.bring_by_datagram(client, to, turn, buf),
-            (Way::Later, _) => Brought::Later,
-            (Way::Datagram | Way::None, None) => {
-                self.stats.left_to_inbox.count("no_way");
-                Brought::Done
-            }
+            Way::Datagram | Way::None => self.bring_by_datagram(client, notification, turn, buf),
         }
     }
 
     fn bring_by_datagram(
         &mut self,
         client: Key,
-        to: SocketAddr,
+        notification: Key,
         turn: Turn,
         buf: &mut [u8],
     ) -> Brought {
+        if self.router.is_on_its_way(client, notification) {
+            return Brought::Done;
+        }
+        let record = self.registry.get(client);
+        let Some(to) = record.and_then(ClientRecord::udp_address) else {
+            self.stats.left_to_inbox.count("no_way");
+            return Brought::Done;
+        };
         // Who waits for the rate goes first.
         let in_turn = matches!(
             turn.source,
@@ -110,7 +111,7 @@ impl Relay {
             self.paced_until = Some(at);
             return Brought::Paced;
         }
-        let Some((notification, len)) = self.write_datagram(client, turn.task, buf) else {
+        let Some(len) = self.write_datagram(client, turn.task, buf) else {
             return Brought::Done;
         };
         self.router.handle_datagram(client);
@@ -130,7 +131,7 @@ impl Relay {
 
     /// Seals the notification for one client. What its datagrams share is
     /// digested once a second for all of a task.
-    fn write_datagram(&mut self, client: Key, task: Key, buf: &mut [u8]) -> Option<(Key, usize)> {
+    fn write_datagram(&mut self, client: Key, task: Key, buf: &mut [u8]) -> Option<usize> {
         let task = self.fanout.task_mut(task)?;
         let message = self.notifier.message(task.notification)?;
         let content = content_of(&message);
@@ -144,8 +145,7 @@ impl Relay {
         };
         let id = self.registry.get(client)?.id;
         let (counter, session) = self.registry.datagram_key(client)?;
-        let len = digest.encode(&content, id, counter, session, buf).ok()?;
-        Some((task.notification, len))
+        digest.encode(&content, id, counter, session, buf).ok()
     }
 
     /// Writes a test for the client; `None` if it takes no datagrams any more.
