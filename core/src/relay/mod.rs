@@ -41,6 +41,7 @@ use crate::collections::{Pool, ReadyList, Slab, Wheel};
 use crate::notify::{self, Audience, Notifier, NotifyError, NotifyOptions, Router};
 use crate::rate::Bucket;
 use crate::registration::{ClientRecord, Registry, Subnet, SubnetName};
+use crate::wire::datagram::Fanout as Digest;
 use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
 use fanout::Fanout;
@@ -59,6 +60,9 @@ pub struct Relay {
     datagram_rate: Bucket,
     /// When datagrams that wait for the rate may go on.
     paced_until: Option<Instant>,
+    /// What the last frame for a peer shared, digested in its second: the next
+    /// one mostly shares it too.
+    served_digest: Option<(Key, u32, Digest)>,
     /// When fan-outs go on, after the driver had its turn.
     routes_at: Option<Instant>,
     conns: Slab<Conn>,
@@ -124,6 +128,7 @@ impl Relay {
                 settings.datagrams_per_second_max / 10,
             ),
             paced_until: None,
+            served_digest: None,
             routes_at: None,
             conns: Slab::new(limits.connections_max),
             requests: Slab::new(limits.requests_max),

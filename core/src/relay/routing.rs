@@ -19,7 +19,7 @@ use crate::{Key, Machine, NotificationId};
 use bring::Brought;
 
 /// Turns of a subnet that one step takes: so many share a frame at least.
-const TURNS_PER_STEP: usize = 64;
+const TURNS_PER_STEP: usize = 128;
 /// Notifications that a lost connection gives back; what is behind them the
 /// client finds in its inbox.
 const BROUGHT_AGAIN_MAX: usize = 64;
@@ -118,35 +118,35 @@ impl Relay {
 
     /// Takes some of what the router tells; false if it tells nothing.
     fn handle_router(&mut self) -> bool {
-        for taken in 0..TURNS_PER_STEP {
-            let Some(effect) = self.router.poll() else {
-                return taken > 0;
-            };
-            self.handle_routed(effect);
-        }
-        true
-    }
-
-    fn handle_routed(&mut self, effect: RouterEffect) {
-        match effect {
-            RouterEffect::Served {
-                client,
-                notification,
-            } => {
-                self.count_loose(client, notification);
-                self.stats.sent.count("peer");
-            }
-            RouterEffect::Reroute {
-                client,
-                notification,
-            } => {
-                self.stats.rerouted += 1;
-                if self.notifier.is_alive(notification) {
-                    self.bring_to(client, notification);
+        let (mut taken, mut served) = (0, 0);
+        while taken < TURNS_PER_STEP
+            && let Some(effect) = self.router.poll()
+        {
+            taken += 1;
+            match effect {
+                RouterEffect::Served {
+                    client,
+                    notification,
+                } => {
+                    self.count_loose(client, notification);
+                    served += 1;
                 }
+                RouterEffect::Reroute {
+                    client,
+                    notification,
+                } => {
+                    self.stats.rerouted += 1;
+                    if self.notifier.is_alive(notification) {
+                        self.bring_to(client, notification);
+                    }
+                }
+                RouterEffect::Room { subnet } => self.fanout.handle_room(subnet),
             }
-            RouterEffect::Room { subnet } => self.fanout.handle_room(subnet),
         }
+        if served > 0 {
+            self.stats.sent.add("peer", served);
+        }
+        taken > 0
     }
 
     /// Puts the notification that is next into the queue of the next subnet.
