@@ -25,13 +25,13 @@ pub fn registration(place: usize, udp_port: u16) -> String {
 }
 
 /// The request that opens the persistent connection of a client, by the body
-/// of the answer to its first registration.
+/// of the answer to its first registration; the second use of its key.
 ///
 /// # Panics
 /// When that is no such answer.
 pub fn upgrade(answer: &str) -> String {
     let headers = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
-    asked(answer, "/v1/connect", headers)
+    asked(answer, "/v1/connect", headers, 2)
 }
 
 /// A request for the inbox of a client, by the body of the answer to its first
@@ -40,10 +40,10 @@ pub fn upgrade(answer: &str) -> String {
 /// # Panics
 /// When that is no such answer.
 pub fn inbox(answer: &str) -> String {
-    asked(answer, "/v1/inbox", "")
+    asked(answer, "/v1/inbox", "", 1)
 }
 
-fn asked(answer: &str, target: &str, headers: &str) -> String {
+fn asked(answer: &str, target: &str, headers: &str, counter: u64) -> String {
     let answer: Answer = serde_json::from_str(answer).expect("an answer");
     let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
     let key = secret.session_key(&Session {
@@ -57,7 +57,7 @@ fn asked(answer: &str, target: &str, headers: &str) -> String {
         target,
         body: BodyDigest::of(b""),
     };
-    let proof = asked.prove(&key, answer.client, 1);
+    let proof = asked.prove(&key, answer.client, counter);
     format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
 }
 
