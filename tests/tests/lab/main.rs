@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod attempts;
+mod clones;
 mod failures;
 mod firewall;
 mod ground;
+mod liars;
 mod sites;
 mod story;
 mod tcp_alone;
