@@ -12,7 +12,7 @@ const PATIENT: &str = "notifications.served_timeout_ms = 60000\n\
 #[test]
 fn what_a_peer_only_claims_to_have_sent_is_found_and_the_next_comes_by_another() {
     let Some(lab) = Lab::build() else { return };
-    let settings = RELAY.replace("notifications.served_timeout_ms = 500\n", PATIENT);
+    let settings = RELAY.replace("notifications.served_timeout_ms = 2000\n", PATIENT);
     let _relay = lab.start_relay(&settings);
     let operator = lab.operator();
     let [c1, c2, c3] = &lab.north.clients;
