@@ -120,7 +120,7 @@ fn p5_behind_one_address_no_more_than_its_cap_are_granted() {
     }
     let behind = |address: Ipv4Addr| {
         let clients = operator.clients().into_values();
-        let connected = clients.filter(|client| is_connected(client));
+        let connected = clients.filter(is_connected);
         connected
             .filter(|client| client["address"] == address.to_string())
             .count()
