@@ -1,6 +1,9 @@
 //! A relay whose clients are in subnets, each with a peer or none, and a
 //! driver that carries out what it says.
 
+#[path = "asked.rs"]
+mod asked;
+
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -11,8 +14,10 @@ use tautline_core::registration::{Answer, Interface, Request as Registration, bo
 use tautline_core::relay::{Event, Limits, Relay, Settings, To};
 use tautline_core::wire::frame::HEADER_BYTES;
 use tautline_core::wire::message::{Served, ToRelay, kind};
-use tautline_core::wire::proof::{BodyDigest, ClientSecret, MasterKey, Request, Session};
+use tautline_core::wire::proof::MasterKey;
 use tautline_core::{ClientId, CloseReason, ConnId, Endpoint, Incarnation, Input, Instant, Output};
+
+use asked::asked;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const SUBNETS: usize = 100;
@@ -193,22 +198,4 @@ fn read_frames(frames: &mut VecDeque<(ConnId, u32)>, conn: ConnId, bytes: &[u8],
         }
         rest = next;
     }
-}
-
-/// A request that the client proves, its first one.
-fn asked(answer: &Answer, target: &str, headers: &str) -> String {
-    let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
-    let key = secret.session_key(&Session {
-        client: answer.client,
-        registration: 1,
-        incarnation: answer.incarnation(),
-        nonce: answer.nonce.0,
-    });
-    let asked = Request {
-        method: "GET",
-        target,
-        body: BodyDigest::of(b""),
-    };
-    let proof = asked.prove(&key, answer.client, 1);
-    format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
 }
