@@ -20,6 +20,7 @@ fn two_machines_with_one_identity_are_noticed_reported_and_separated() {
     let mut of_e1 = start(&lab, e1);
     // The copy may as well be a new start of the first, until that is heard of
     // again: its line is taken from it.
+    of_c1.wait_for_log("a newer line of this client takes the place of this one");
     let noticed = relay.wait_for_log("two machines had one identity; this one has its own now");
     let told = of_c1.wait_for_log("this one has a new one from now on");
     assert_eq!(operator.metric("tautline_clients_separated_total"), 1);
