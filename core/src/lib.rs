@@ -145,7 +145,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 4, endpoints | [`relay`], [`client`] |
-//! | 3, machines | [`registration`], [`pcc`], [`notify`] |
+//! | 3, machines | [`registration`], [`pcc`], [`notify`], [`heartbeat`] |
 //! | 2, the wire | [`wire`], [`http`], [`backoff`], [`rate`] |
 //! | 1 | [`time`], [`id`], [`random`], [`tally`], [`network`], [`input`], [`output`], [`machine`], [`collections`] |
 //!
@@ -162,6 +162,7 @@ extern crate std;
 pub mod backoff;
 pub mod client;
 pub mod collections;
+pub mod heartbeat;
 pub mod http;
 pub mod id;
 pub mod input;

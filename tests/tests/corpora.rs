@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tautline_core::collections::model;
-use tautline_core::{client, http, notify, registration, relay, wire};
+use tautline_core::{client, heartbeat, http, notify, registration, relay, wire};
 
 /// The limits of a corpus that is checked in.
 const FILES_MAX: usize = 60;
@@ -34,6 +34,8 @@ targets! {
     collections_ready: model::ready::check_model,
     collections_slab: model::slab::check_model,
     collections_wheel: model::wheel::check_model,
+    heartbeat_monitor: heartbeat::fuzz::monitor,
+    heartbeat_prober: heartbeat::fuzz::prober,
     http_client_split: http::fuzz::client_split,
     http_head: http::fuzz::head,
     http_server_split: http::fuzz::server_split,

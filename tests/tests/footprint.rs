@@ -1,12 +1,14 @@
-//! What is kept of a client: the bytes that the allocator counts.
+//! What is kept of a client and of a connection: the bytes that the allocator
+//! counts.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use tautline_core::heartbeat::{Monitor, MonitorSettings, Prober, ProberLimits, ProberSettings};
 use tautline_core::registration::{
     Interface, Registry, RegistryLimits, RegistrySettings, Request, body,
 };
 use tautline_core::wire::proof::{self, BodyDigest, ClientSecret, MasterKey, Session};
-use tautline_core::{Incarnation, Instant, Random};
+use tautline_core::{Incarnation, Instant, Key, Random};
 use tautline_tests::counting::{self, Counting};
 
 #[global_allocator]
@@ -79,7 +81,33 @@ fn a_client_takes_less_than_256_bytes() {
 }
 
 #[test]
-#[ignore = "takes minutes unless it is optimised"]
+fn heartbeats_take_48_bytes_of_a_connection() {
+    const CONNECTIONS: u32 = 262_144;
+    let (_machines, counts) = counting::count(|| {
+        let limits = ProberLimits {
+            connections_max: CONNECTIONS,
+            groups_max: 1,
+        };
+        let settings = MonitorSettings {
+            connections_max: CONNECTIONS,
+            ..MonitorSettings::default()
+        };
+        let mut prober = Prober::new(ProberSettings::default(), limits).expect("in range");
+        let mut monitor = Monitor::new(settings).expect("in range");
+        for place in 0..CONNECTIONS {
+            let conn = Key::new(place, 0);
+            prober.insert(Instant::ORIGIN, conn, 0).expect("room");
+            monitor.insert(Instant::ORIGIN, conn).expect("room");
+        }
+        (prober, monitor)
+    });
+    let bytes = counts.bytes as f64 / f64::from(CONNECTIONS);
+    println!("{bytes:.2} bytes of each of {CONNECTIONS} connections");
+    // The lists of the chunks and the slots of the wheels are not a connection's.
+    assert!((48.0..48.5).contains(&bytes), "{bytes}");
+}
+
+#[test]
 fn each_of_a_million_clients_takes_less_than_256_bytes() {
     let bytes = bytes_per_client(1_000_000);
     println!("{bytes:.1} bytes of each of 1,000,000 clients");

@@ -23,6 +23,7 @@ pub mod model;
 mod pool;
 mod ready;
 mod slab;
+mod slots;
 mod wheel;
 
 use core::fmt;
@@ -34,6 +35,7 @@ pub use lru::Lru;
 pub use pool::Pool;
 pub use ready::ReadyList;
 pub use slab::{Iter, Slab};
+pub(crate) use slots::{Slots, Spot, Spotted};
 pub use wheel::{TimerKey, Wheel};
 
 /// The table is full; gives back what found no room.

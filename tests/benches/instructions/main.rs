@@ -18,6 +18,7 @@ mod callgrind;
 mod collections;
 #[path = "../../../core/benches/inputs/exchange.rs"]
 mod exchange;
+mod heartbeat;
 mod http;
 #[path = "../../../core/benches/inputs/messages.rs"]
 mod messages;
@@ -40,6 +41,7 @@ const ROOMS: &[&[Scenario]] = &[
     collections::SCENARIOS,
     wire::SCENARIOS,
     http::SCENARIOS,
+    heartbeat::SCENARIOS,
     registration::SCENARIOS,
     relay::SCENARIOS,
     ways::SCENARIOS,

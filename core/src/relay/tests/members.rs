@@ -126,8 +126,22 @@ impl Member {
         conn
     }
 
-    /// Registers anew, perhaps from elsewhere.
+    /// Registers anew, perhaps from elsewhere, and uses its new key.
     pub(super) fn moves(
+        &mut self,
+        rig: &mut Rig<Relay>,
+        observed: &str,
+        local: &str,
+        wants: bool,
+    ) -> Answer {
+        let answer = self.registers(rig, observed, local, wants);
+        let newest = NotificationId(u64::MAX);
+        assert_eq!(self.peer.inbox(rig, Some(newest)).status, 200);
+        answer
+    }
+
+    /// Registers anew, and does not use the new key.
+    pub(super) fn registers(
         &mut self,
         rig: &mut Rig<Relay>,
         observed: &str,
