@@ -28,13 +28,13 @@ pub fn registration(place: usize, udp_port: u16) -> String {
 }
 
 /// The request that opens the persistent connection of a client, by the body
-/// of the answer to its first registration.
+/// of the answer to its first registration; the second use of its key.
 ///
 /// # Panics
 /// When that is no such answer.
 pub fn upgrade(answer: &str) -> String {
     let headers = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
-    asked(answer, "/v1/connect", headers)
+    asked(answer, "/v1/connect", headers, 2)
 }
 
 /// A request for the inbox of a client, by the body of the answer to its first
@@ -43,12 +43,12 @@ pub fn upgrade(answer: &str) -> String {
 /// # Panics
 /// When that is no such answer.
 pub fn inbox(answer: &str) -> String {
-    asked(answer, "/v1/inbox", "")
+    asked(answer, "/v1/inbox", "", 1)
 }
 
-fn asked(answer: &str, target: &str, headers: &str) -> String {
+fn asked(answer: &str, target: &str, headers: &str, counter: u64) -> String {
     let answer = serde_json::from_str(answer).expect("an answer");
-    asking::asked(&answer, target, headers)
+    asking::asked(&answer, target, headers, counter)
 }
 
 /// A request in one piece; each of the `headers` ends with its line.

@@ -1,11 +1,12 @@
-//! The first request that a client proves.
+//! Requests that a client proves.
 
 use tautline_core::registration::Answer;
 use tautline_core::wire::proof::{BodyDigest, ClientSecret, Request, Session};
 
 /// A request without a body, by the answer to the client's first registration.
-/// Each of the `headers` ends with its line.
-pub(crate) fn asked(answer: &Answer, target: &str, headers: &str) -> String {
+/// Each of the `headers` ends with its line; `counter` is the number of the
+/// key's use, from 1 on.
+pub(crate) fn asked(answer: &Answer, target: &str, headers: &str, counter: u64) -> String {
     let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
     let key = secret.session_key(&Session {
         client: answer.client,
@@ -18,6 +19,6 @@ pub(crate) fn asked(answer: &Answer, target: &str, headers: &str) -> String {
         target,
         body: BodyDigest::of(b""),
     };
-    let proof = asked.prove(&key, answer.client, 1);
+    let proof = asked.prove(&key, answer.client, counter);
     format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
 }

@@ -66,7 +66,7 @@ impl Town {
         for place in 0..clients {
             let (answer, conn) = town.register(place % SUBNETS, place / SUBNETS, false);
             // Nothing is sent to who never used its key.
-            town.feed(conn, asked(&answer, "/v1/inbox", "").as_bytes());
+            town.feed(conn, asked(&answer, "/v1/inbox", "", 1).as_bytes());
             let why = CloseReason::Done;
             town.relay
                 .handle_input(town.now, Input::Closed { conn, why });
@@ -77,7 +77,7 @@ impl Town {
             let (subnet, host) = (place % SUBNETS, 60_000 + place / SUBNETS);
             let (answer, conn) = town.register(subnet, host, true);
             let upgrade = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
-            town.feed(conn, asked(&answer, "/v1/connect", upgrade).as_bytes());
+            town.feed(conn, asked(&answer, "/v1/connect", upgrade, 2).as_bytes());
         }
         assert_eq!(town.relay.stats().lines, lines as u64);
         town
