@@ -10,7 +10,9 @@
 //! * [`Monitor`]: says nothing, and ends what was silent for longer than
 //!   `heartbeat`, looking every `frequency`.
 //!
-//! [`advise`] says whether the figures of the two ends fit.
+//! [`advise`] says whether the figures of the two ends fit. [`Learner`] shortens
+//! the period where a firewall forgets sooner, and [`Pool`] holds connections
+//! to a server ready.
 //!
 //! **Time that nobody was there for does not count.** A call that comes more
 //! than [`LATE_MAX`] after the deadline that a machine asked for shows that
@@ -19,19 +21,23 @@
 //! and the monitor looks one `frequency` later; so bytes that wait are read
 //! first, and a fleet is not probed all at once.
 //!
-//! Together they keep 48 bytes for each connection.
+//! Prober and monitor together keep 48 bytes for each connection.
 
 mod advice;
 mod clock;
 #[cfg(any(test, feature = "_test"))]
 pub mod fuzz;
+mod learner;
 mod monitor;
+mod pool;
 mod prober;
 mod terms;
 
 pub use advice::{Advice, Figures, advise};
 pub use clock::LATE_MAX;
+pub use learner::{Evidence, Learner, LearnerEffect, LearnerSettings, Lesson, Why};
 pub use monitor::{Monitor, MonitorSettings, MonitorStats};
+pub use pool::{Dropped, Pool, PoolEffect, PoolError, PoolSettingError, PoolSettings};
 pub use prober::{Prober, ProberEffect, ProberLimits, ProberSettings, ProberStats};
 pub use terms::{Ended, InFlight, PERIOD_MAX, PERIOD_MIN, Rule, SettingError, WatchError};
 
