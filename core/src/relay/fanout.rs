@@ -14,6 +14,7 @@
 
 mod parked;
 mod tasks;
+mod terms;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +23,7 @@ use alloc::collections::VecDeque;
 use parked::{Ends, Parked};
 use tasks::List;
 pub(super) use tasks::Task;
+pub(super) use terms::{Lane, NoRoom, Source, Turn};
 
 use crate::collections::{Chunks, ReadyList, Slab};
 use crate::{Key, NotificationId};
@@ -45,54 +47,6 @@ pub(super) struct Spread {
     pub(super) begun: bool,
     /// The place of the subnet that is next, of one to all.
     pub(super) place: usize,
-}
-
-/// Why there is no room for a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoRoom {
-    /// There are as many as there may be.
-    Relay,
-    /// The subnet has its share.
-    Subnet,
-}
-
-impl NoRoom {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Self::Relay => "no_room",
-            Self::Subnet => "subnet_full",
-        }
-    }
-}
-
-/// What has to come before the next step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lane {
-    Ready,
-    /// Room with a peer.
-    Peer,
-    /// The rate of datagrams.
-    Rate,
-}
-
-/// Where a client's turn comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
-    /// The front of the tasks for one client.
-    Single(Lane),
-    /// The front of the members that were left behind.
-    Parked(Lane),
-    /// The walk over the members.
-    Walk,
-}
-
-/// A client that may be brought what a task says; none where only the walk
-/// knows who it is.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Turn {
-    pub(super) source: Source,
-    pub(super) client: Option<Key>,
-    pub(super) task: Key,
 }
 
 #[derive(Clone, Copy)]
