@@ -1,8 +1,9 @@
 //! Registrations among a thousand and among a million clients.
 //!
 //! `again` is the whole of it, from the body's bytes to the answer; `decode`
-//! and `proofs` are what reading the JSON, and the HMACs and the digest, take
-//! of it. The difference is what the registry itself takes.
+//! is what reading the JSON takes of it, `proofs` what the HMACs and the digest
+//! do. `judge` is the registry itself: from a decoded registration to the
+//! answer, all indexes and the derivation of the session's key included.
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -87,13 +88,18 @@ impl Full {
                 let now = Instant::ORIGIN;
                 let told =
                     registry.handle_registration(now, peer(number), true, TARGET, None, &body);
-                told.unwrap().answer.client
+                let id = told.unwrap().answer.client;
+                // By coming again it is no newcomer any more.
+                let body = body_of(Some(id), number, 2);
+                let request: Request<'_> = serde_json::from_slice(&body).unwrap();
+                let again = registry.handle_decoded(now, peer(number).ip(), &request);
+                again.unwrap().answer.client
             })
             .collect();
         Self {
             registry,
             ids,
-            registration: 1,
+            registration: 2,
             random: Random::from_seed([5; 32]),
         }
     }
@@ -126,6 +132,31 @@ fn again(bencher: Bencher<'_, '_>, clients: u32) {
             .handle_registration(now, *peer, false, TARGET, Some(proof), body)
             .unwrap()
     });
+}
+
+#[divan::bench(args = CLIENTS, sample_count = 100, sample_size = 100)]
+fn judge(bencher: Bencher<'_, '_>, clients: u32) {
+    let mut full = Full::new(clients);
+    let prepared: Vec<_> = (0..10_100).map(|_| full.prepare()).collect();
+    let decoded: Vec<(IpAddr, Request<'_>)> = prepared
+        .iter()
+        .map(|Prepared { peer, body, .. }| (peer.ip(), serde_json::from_slice(body).unwrap()))
+        .collect();
+    let (mut next, registry) = (decoded.iter(), &mut full.registry);
+    let now = Instant::from_micros(1_000_000);
+    bencher.bench_local(|| {
+        let (observed, request) = next.next().unwrap();
+        registry.handle_decoded(now, *observed, request).unwrap()
+    });
+}
+
+#[divan::bench(args = CLIENTS)]
+fn find(bencher: Bencher<'_, '_>, clients: u32) {
+    let full = Full::new(clients);
+    let mut random = Random::from_seed([6; 32]);
+    bencher
+        .with_inputs(|| full.ids[random.below(full.ids.len() as u64) as usize])
+        .bench_local_values(|id| full.registry.find(black_box(id)).unwrap());
 }
 
 #[divan::bench]

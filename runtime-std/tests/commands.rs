@@ -80,6 +80,17 @@ fn a_wrong_configuration_is_78() {
 }
 
 #[test]
+fn a_variable_that_sets_nothing_of_the_agent_is_named() {
+    let mut command = tautline(&["agent", "--check-config", "--relay", "::1"]);
+    command.env("TAUTLINE_RELY_ADDRESSES", "::2");
+    command.env("TAUTLINE_CLIENT_HOSTNAME", "web-1");
+    let (code, out, error) = told(command.output().unwrap());
+    let expected = "tautline: TAUTLINE_RELY_ADDRESSES: no setting of the agent has this name; it \
+                    is left alone\n";
+    assert_eq!((code, out.as_str(), error.as_str()), (0, "ok\n", expected));
+}
+
+#[test]
 fn a_relay_that_cannot_be_asked_is_1() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().to_str().unwrap();

@@ -1,9 +1,12 @@
 //! What the clients of a large fleet send, without an endpoint for each.
 
+// What the benchmarks of core use too, which can not depend on this crate.
+#[path = "../../core/benches/inputs/asked.rs"]
+mod asking;
+
 use tautline_core::NotificationId;
-use tautline_core::registration::{Answer, Interface, Request as Registration, body};
+use tautline_core::registration::{Interface, Request as Registration, body};
 use tautline_core::wire::message::{Notification, ToClient};
-use tautline_core::wire::proof::{BodyDigest, ClientSecret, Request, Session};
 
 /// The body of a client's first registration; `udp_port` 0 takes no datagrams.
 pub fn registration(place: usize, udp_port: u16) -> String {
@@ -25,13 +28,13 @@ pub fn registration(place: usize, udp_port: u16) -> String {
 }
 
 /// The request that opens the persistent connection of a client, by the body
-/// of the answer to its first registration.
+/// of the answer to its first registration; the second use of its key.
 ///
 /// # Panics
 /// When that is no such answer.
 pub fn upgrade(answer: &str) -> String {
     let headers = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
-    asked(answer, "/v1/connect", headers)
+    asked(answer, "/v1/connect", headers, 2)
 }
 
 /// A request for the inbox of a client, by the body of the answer to its first
@@ -40,25 +43,12 @@ pub fn upgrade(answer: &str) -> String {
 /// # Panics
 /// When that is no such answer.
 pub fn inbox(answer: &str) -> String {
-    asked(answer, "/v1/inbox", "")
+    asked(answer, "/v1/inbox", "", 1)
 }
 
-fn asked(answer: &str, target: &str, headers: &str) -> String {
-    let answer: Answer = serde_json::from_str(answer).expect("an answer");
-    let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
-    let key = secret.session_key(&Session {
-        client: answer.client,
-        registration: 1,
-        incarnation: answer.incarnation(),
-        nonce: answer.nonce.0,
-    });
-    let asked = Request {
-        method: "GET",
-        target,
-        body: BodyDigest::of(b""),
-    };
-    let proof = asked.prove(&key, answer.client, 1);
-    format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
+fn asked(answer: &str, target: &str, headers: &str, counter: u64) -> String {
+    let answer = serde_json::from_str(answer).expect("an answer");
+    asking::asked(&answer, target, headers, counter)
 }
 
 /// A request in one piece; each of the `headers` ends with its line.

@@ -1,6 +1,6 @@
-//! The first session of the README, with the two programs as processes: a
-//! relay, an agent, the operator's commands, a relay that is killed and comes
-//! back, and the end of both.
+//! The first session of the README, with the programs as processes: a relay,
+//! an agent that UDP reaches and one that it does not, and the operator's
+//! commands; then a relay that is killed and comes back, and the end of all.
 
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
@@ -8,28 +8,47 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use rustix::process::Signal;
+use serde_json::Value;
+use tautline_std::call::Caller;
+use tautline_std::private::Secret;
 use tautline_tests::{Program, binary, wait_for};
 
 #[test]
 fn the_first_session_works_and_survives_a_killed_relay() {
     let data = tempfile::tempdir().unwrap();
     let (relay, base) = start_relay("127.0.0.1:0", data.path());
-    let agent = Program::start(
-        tautline(data.path()).args(["agent", "--relay", &base, "--udp-port", "off"]),
-        &data.path().join("agent.log"),
-    );
     let operator = Operator {
         data: data.path(),
         base: &base,
     };
 
-    let client = operator.wait_for_line();
-    operator.notify_one(&client);
+    let mut first = start_agent(&base, data.path(), "first", &[]);
+    first.wait_for_log("datagrams reach this machine");
+    let by_udp = operator.wait_for_clients(["UDP"]).remove(0);
+    operator.notify_one(&by_udp);
     let uptime = operator.succeed(&["query", "--all", "uptime"]);
-    assert!(uptime.contains(&format!(" ({client}): machine up ")));
+    assert!(uptime.contains(&format!(" ({by_udp}): machine up ")));
     assert!(uptime.ends_with(": 1 of 1 replied\n"), "{uptime}");
+    operator.call_with_token(&by_udp);
+
+    let own = data.path().join("second");
+    let flags = ["--udp-port", "off", "--data-dir", own.to_str().unwrap()];
+    let mut agent = start_agent(&base, data.path(), "second", &flags);
+    agent.wait_for_log("the line is open");
+    let clients = operator.wait_for_clients(["UDP", "connection"]);
+    assert_eq!(clients[0], by_udp);
+    let client = &clients[1];
+    let hostnames = operator.succeed(&["query", "--all", "hostname"]);
+    for client in &clients {
+        assert!(hostnames.contains(&format!(" ({client}): ")), "{hostnames}");
+    }
+    assert!(hostnames.ends_with(": 2 of 2 replied\n"), "{hostnames}");
+    operator.check_status();
+    let (status, log) = first.terminate();
+    assert_eq!(status.code(), Some(0), "{log}");
 
     // Held, so that it does not come while no relay is there: then it would
     // rest for minutes.
@@ -42,8 +61,9 @@ fn the_first_session_works_and_survives_a_killed_relay() {
     let (relay, base_again) = start_relay(address, data.path());
     assert_eq!(base_again, base);
     agent.signal(Signal::CONT);
-    assert_eq!(operator.wait_for_line(), client, "the agent is another now");
-    operator.notify_one(&client);
+    let back = operator.wait_for_clients(["connection"]);
+    assert_eq!(&back[0], client, "the agent is another now");
+    operator.notify_one(client);
 
     let (status, log) = relay.terminate();
     assert_eq!(status.code(), Some(0), "{log}");
@@ -73,19 +93,68 @@ impl Operator<'_> {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Looks until there is one client, with its line open; its id.
-    fn wait_for_line(&self) -> String {
-        wait_for("one client with its line open", || {
+    /// Looks until the clients that are shown have these ways, in this order;
+    /// their ids.
+    fn wait_for_clients<const N: usize>(&self, ways: [&str; N]) -> Vec<String> {
+        wait_for(format_args!("clients with the ways {ways:?}"), || {
             let seen = self.succeed(&["clients"]);
-            let rows: Vec<&str> = seen.lines().skip(1).collect();
-            if let [row] = rows[..]
-                && let [client, _, "127.0.0.1", _, "connection", ..] =
-                    row.split_whitespace().collect::<Vec<_>>()[..]
-            {
-                return Some(client.to_owned());
-            }
-            None
+            let rows = seen.lines().skip(1).map(|row| {
+                let columns: Vec<&str> = row.split_whitespace().collect();
+                match columns[..] {
+                    [id, _, "127.0.0.1", "127.0.0.0/8", way, ..] => (id.to_owned(), way),
+                    _ => panic!("{seen}"),
+                }
+            });
+            let (ids, shown): (Vec<String>, Vec<&str>) = rows.unzip();
+            (shown == ways).then_some(ids)
         })
+    }
+
+    /// What the README does with curl.
+    fn call_with_token(&self, client: &str) {
+        let token = std::fs::read_to_string(self.data.join("operator-token")).unwrap();
+        let caller = Caller {
+            origin: self.base.parse().unwrap(),
+            tls: None,
+            token: Some(Secret::new(token.trim())),
+            sends_token_in_clear: false,
+            timeout: Duration::from_secs(10),
+        };
+        let answer = caller.call("GET", "/v1/clients", b"").unwrap();
+        assert_eq!(answer.status, 200);
+        let page: Value = serde_json::from_slice(&answer.body).unwrap();
+        let [told] = &page["clients"].as_array().unwrap()[..] else {
+            panic!("{page}");
+        };
+        assert_eq!(told["client"], client);
+        assert_eq!(told["way"], "datagram");
+        assert_eq!(told["udp_proven"], true);
+        assert_eq!(told["connection"], "none");
+    }
+
+    /// The figures that the README shows, but for the moments.
+    fn check_status(&self) {
+        let shown = self.succeed(&["status"]);
+        for (figure, value) in [
+            ("clients", "2"),
+            ("notifications made", "3"),
+            ("notifications replies", "4"),
+            ("notifications sent connection", "1"),
+            ("notifications sent datagram", "3"),
+            ("persistent connections granted", "0"),
+            ("persistent connections open", "1"),
+            ("persistent connections verdicts granted", "2"),
+            ("state", "serving"),
+            ("subnets", "1"),
+            ("tests proven", "1"),
+        ] {
+            let mut lines = shown.lines();
+            let found = lines.any(|line| {
+                let behind = line.strip_prefix(figure);
+                behind.is_some_and(|rest| rest.starts_with("  ") && rest.trim() == value)
+            });
+            assert!(found, "{figure} {value}: {shown}");
+        }
     }
 
     fn notify_one(&self, client: &str) {
@@ -111,6 +180,13 @@ fn program(path: &Path, data: &Path) -> Command {
     let mut command = Command::new(path);
     command.env_clear().env("TAUTLINE_DATA_DIR", data);
     command
+}
+
+/// An agent, with its log in `data`.
+fn start_agent(base: &str, data: &Path, name: &str, flags: &[&str]) -> Program {
+    let mut command = tautline(data);
+    command.args(["agent", "--relay", base]).args(flags);
+    Program::start(&mut command, &data.join(format!("{name}.log")))
 }
 
 /// A relay that serves, and its address as it prints it.

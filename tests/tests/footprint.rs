@@ -108,7 +108,6 @@ fn heartbeats_take_48_bytes_of_a_connection() {
 }
 
 #[test]
-#[ignore = "takes minutes unless it is optimised"]
 fn each_of_a_million_clients_takes_less_than_256_bytes() {
     let bytes = bytes_per_client(1_000_000);
     println!("{bytes:.1} bytes of each of 1,000,000 clients");

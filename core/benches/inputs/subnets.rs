@@ -1,6 +1,9 @@
 //! A relay whose clients are in subnets, each with a peer or none, and a
 //! driver that carries out what it says.
 
+#[path = "asked.rs"]
+mod asked;
+
 use core::hint::black_box;
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -11,8 +14,10 @@ use tautline_core::registration::{Answer, Interface, Request as Registration, bo
 use tautline_core::relay::{Event, Limits, Relay, Settings, To};
 use tautline_core::wire::frame::HEADER_BYTES;
 use tautline_core::wire::message::{Served, ToRelay, kind};
-use tautline_core::wire::proof::{BodyDigest, ClientSecret, MasterKey, Request, Session};
+use tautline_core::wire::proof::MasterKey;
 use tautline_core::{ClientId, CloseReason, ConnId, Endpoint, Incarnation, Input, Instant, Output};
+
+use asked::asked;
 
 const DAY: Duration = Duration::from_secs(86_400);
 const SUBNETS: usize = 100;
@@ -61,7 +66,7 @@ impl Town {
         for place in 0..clients {
             let (answer, conn) = town.register(place % SUBNETS, place / SUBNETS, false);
             // Nothing is sent to who never used its key.
-            town.feed(conn, asked(&answer, "/v1/inbox", "").as_bytes());
+            town.feed(conn, asked(&answer, "/v1/inbox", "", 1).as_bytes());
             let why = CloseReason::Done;
             town.relay
                 .handle_input(town.now, Input::Closed { conn, why });
@@ -72,7 +77,7 @@ impl Town {
             let (subnet, host) = (place % SUBNETS, 60_000 + place / SUBNETS);
             let (answer, conn) = town.register(subnet, host, true);
             let upgrade = "Connection: Upgrade\r\nUpgrade: tautline\r\n";
-            town.feed(conn, asked(&answer, "/v1/connect", upgrade).as_bytes());
+            town.feed(conn, asked(&answer, "/v1/connect", upgrade, 2).as_bytes());
         }
         assert_eq!(town.relay.stats().lines, lines as u64);
         town
@@ -193,22 +198,4 @@ fn read_frames(frames: &mut VecDeque<(ConnId, u32)>, conn: ConnId, bytes: &[u8],
         }
         rest = next;
     }
-}
-
-/// A request that the client proves, its first one.
-fn asked(answer: &Answer, target: &str, headers: &str) -> String {
-    let secret = ClientSecret(answer.secret.as_ref().expect("a secret").0);
-    let key = secret.session_key(&Session {
-        client: answer.client,
-        registration: 1,
-        incarnation: answer.incarnation(),
-        nonce: answer.nonce.0,
-    });
-    let asked = Request {
-        method: "GET",
-        target,
-        body: BodyDigest::of(b""),
-    };
-    let proof = asked.prove(&key, answer.client, 1);
-    format!("GET {target} HTTP/1.1\r\nHost: relay\r\n{headers}Authorization: {proof}\r\n\r\n")
 }

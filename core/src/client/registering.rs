@@ -201,9 +201,9 @@ impl Client {
         }
         self.heard_at = self.now;
         self.asking.resting_until = None;
-        // Without a connection, what was said meanwhile is in the inbox. With a
-        // grant too, if the client has reason to look there.
-        self.asking.inbox |= grant.is_none();
+        // Who connects at once proves itself by that, and is told by it what
+        // was said meanwhile. To any other the inbox does both.
+        self.asking.inbox |= grant.as_ref().is_none_or(|grant| !grant.wait.is_zero());
         if let Some(from) = separated_from {
             self.events.push_back(Event::Separated { from, client });
         }

@@ -254,7 +254,7 @@ impl Pair {
                 assert!(right && client == listed.client);
                 assert!(!listed.used.contains(&counter));
                 listed.used.push(counter);
-                listed.prove(self.now);
+                listed.prove();
             }
             Err(Refusal::Unproven) => assert!(!right),
             // Which old counters the window still knows is its own business.

@@ -99,7 +99,7 @@ impl Daemon {
         ]);
         for first in (0..targets).step_by(PER_ADDRESS) {
             let places = first..targets.min(first + PER_ADDRESS);
-            relay.register(address_of(first, 0), places, port);
+            relay.register_at(address_of(first, 0), places, port);
         }
         Self { relay, targets }
     }

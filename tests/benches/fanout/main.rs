@@ -65,14 +65,15 @@ fn main() {
 /// What one server came to with so many connections.
 struct Figures {
     micros_per_delivery: f64,
+    bytes_per_registration: f64,
     bytes_per_connection: f64,
 }
 
 fn compare(connections: usize, rounds: usize) {
     println!("{connections} connections, {rounds} rounds of {PAYLOAD_BYTES} bytes, {TURNS} turns");
     println!(
-        "{:<14} {:>22} {:>26}",
-        "", "CPU per delivery", "memory per connection"
+        "{:<14} {:>22} {:>18} {:>18}",
+        "", "CPU per delivery", "a registration", "a connection"
     );
     let mut columns: [Vec<Figures>; 3] = Default::default();
     let frame_bytes = fleet::frame_bytes(PAYLOAD_BYTES);
@@ -91,9 +92,13 @@ fn compare(connections: usize, rounds: usize) {
     for (name, column) in names.iter().zip(&columns) {
         match median(column.iter().map(|figures| figures.micros_per_delivery)) {
             Some(micros) => {
-                let bytes = median(column.iter().map(|figures| figures.bytes_per_connection));
-                let bytes = bytes.unwrap_or_default();
-                println!("{name:<14} {micros:>19.2} µs {bytes:>20.0} bytes");
+                let bytes =
+                    |of: fn(&Figures) -> f64| median(column.iter().map(of)).unwrap_or_default();
+                let registration = bytes(|figures| figures.bytes_per_registration);
+                let connection = bytes(|figures| figures.bytes_per_connection);
+                println!(
+                    "{name:<14} {micros:>19.2} µs {registration:>12.0} bytes {connection:>12.0} bytes"
+                );
             }
             None => println!("{name:<14} not installed (Debian package nats-server)"),
         }
@@ -110,8 +115,11 @@ fn compare(connections: usize, rounds: usize) {
 fn measure(mut server: impl Server, connections: usize, rounds: usize) -> Figures {
     let mut subscribers = Subscribers::default();
     let empty = server.memory_bytes();
+    server.register(connections);
+    let registered = server.memory_bytes();
     server.connect(&mut subscribers, connections);
     let full = server.memory_bytes();
+    let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / connections as f64;
     // One round to warm up.
     let delivery = server.delivery_bytes();
     server.publish();
@@ -124,7 +132,8 @@ fn measure(mut server: impl Server, connections: usize, rounds: usize) -> Figure
     let spent = server.cpu_micros() - before;
     Figures {
         micros_per_delivery: spent / (connections * rounds) as f64,
-        bytes_per_connection: full.saturating_sub(empty) as f64 / connections as f64,
+        bytes_per_registration: each(empty, registered),
+        bytes_per_connection: each(registered, full),
     }
 }
 

@@ -14,6 +14,8 @@ use super::subscribers::Subscribers;
 
 /// A server under test.
 pub(crate) trait Server {
+    /// Makes so many subscribers known to it, where that comes first.
+    fn register(&mut self, _count: usize) {}
     /// Brings so many subscribers to it.
     fn connect(&mut self, subscribers: &mut Subscribers, count: usize);
     /// Has it write one message to all of them.
@@ -95,6 +97,8 @@ pub(crate) struct Relay {
     address: SocketAddr,
     token: String,
     operator: Option<BufReader<TcpStream>>,
+    /// What the clients were told that have no connection yet.
+    registered: Vec<String>,
     _data: tempfile::TempDir,
 }
 
@@ -142,13 +146,14 @@ impl Relay {
             address,
             token,
             operator: None,
+            registered: Vec::new(),
             _data: data,
         }
     }
 
     /// Registers clients that take datagrams on `port`, from the address of
     /// `source`.
-    pub(crate) fn register(&self, source: SocketAddr, places: Range<usize>, port: u16) {
+    pub(crate) fn register_at(&self, source: SocketAddr, places: Range<usize>, port: u16) {
         let mut control = BufReader::new(connect(source, self.address));
         for place in places {
             let body = fleet::registration(place, port);
@@ -183,27 +188,33 @@ impl Relay {
         });
         exchange(operator, method, target, &token, body)
     }
+}
 
-    /// One line of clients: each registers over one connection and opens its
-    /// own.
-    fn bring(&self, subscribers: &mut Subscribers, count: usize) {
+impl Server for Relay {
+    /// All of them over one connection.
+    fn register(&mut self, count: usize) {
         let control = TcpStream::connect(self.address).expect("a connection");
         let mut control = BufReader::new(control);
-        for place in 0..count {
+        let told = (0..count).map(|place| {
             let body = fleet::registration(place, 0);
-            let answer = exchange(&mut control, "POST", "/v1/register", "", &body);
-            let head = fleet::upgrade(&answer);
+            let told = exchange(&mut control, "POST", "/v1/register", "", &body);
+            // So many that never used their key may not come from one address.
+            send(&mut control, &fleet::inbox(&told));
+            told
+        });
+        self.registered = told.collect();
+    }
+
+    /// Each opens its own.
+    fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
+        assert_eq!(self.registered.len(), count);
+        for (place, told) in self.registered.drain(..).enumerate() {
             let mut socket = connect_from(place, self.address);
+            let head = fleet::upgrade(&told);
             socket.write_all(head.as_bytes()).expect("a connection");
             read_hello(&mut socket);
             subscribers.push(socket);
         }
-    }
-}
-
-impl Server for Relay {
-    fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
-        self.bring(subscribers, count);
     }
 
     fn publish(&mut self) {

@@ -1,15 +1,15 @@
 //! The registry, and registrations as they come to the relay.
 
 use std::hint::black_box;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::rig::{NOW, Rig, registration};
 use super::scenario::{Scenario, counted};
 use super::timers::shuffled;
-use tautline_core::registration::{Registry, RegistryLimits};
+use tautline_core::registration::{Interface, Registry, RegistryLimits, Request, body};
 use tautline_core::relay::Settings;
 use tautline_core::wire::proof::MasterKey;
-use tautline_core::{Incarnation, Random};
+use tautline_core::{ClientId, Incarnation, Random};
 use tautline_tests::fleet;
 
 const SIZES: &[usize] = &[1_000, 100_000];
@@ -20,6 +20,12 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         unit: "clients",
         sizes: SIZES,
         run: find,
+    },
+    Scenario {
+        name: "registration/judge",
+        unit: "clients",
+        sizes: &[1_000, 1_000_000],
+        run: judge,
     },
     Scenario {
         name: "registration/register",
@@ -54,6 +60,47 @@ fn find(clients: usize) -> usize {
         }
     });
     ids.len()
+}
+
+/// Clients of a registry that has so many register again: from the decoded
+/// registration to the answer.
+fn judge(clients: usize) -> usize {
+    const AGAIN: usize = 1_000;
+    let settings = Settings::new(MasterKey([7; 32]), Incarnation(1)).registry;
+    let mut registry = Registry::new(
+        settings,
+        RegistryLimits::default(),
+        Random::from_seed([1; 32]),
+    );
+    let mut come = |place: u32, registration| {
+        let address = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + place));
+        let request = Request {
+            protocol: body::PROTOCOL,
+            client: Some(ClientId(u128::from(place).to_be_bytes())),
+            registration,
+            hostname: "web-0000000000000001".into(),
+            interfaces: vec![Interface {
+                address,
+                prefix: 24,
+            }],
+            udp_port: 52_311,
+            persistent_connection: true,
+            local: Some(address),
+            instance: Some(body::Hex([7; 8])),
+        };
+        let admitted = registry.handle_decoded(NOW, address, &request);
+        admitted.expect("there is room").new
+    };
+    for place in 0..clients {
+        assert!(come(place as u32, 1));
+    }
+    let places = shuffled((0..clients as u32).collect());
+    counted(|| {
+        for place in &places[..AGAIN] {
+            assert!(!come(*place, 2));
+        }
+    });
+    AGAIN
 }
 
 /// More clients come to a relay that has so many: each is accepted, registers

@@ -51,16 +51,32 @@ impl<'a> Operator<'a> {
         self.ask("GET", target, "")
     }
 
+    /// A figure of `/metrics`, by its whole name with its labels.
+    ///
+    /// # Panics
+    /// When there is none of that name.
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.call("GET", "/metrics", "");
+        let of_line = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        let figure = text.lines().find_map(of_line);
+        figure.unwrap_or_else(|| panic!("no {name}: {text}"))
+    }
+
     fn ask(&self, method: &str, target: &str, body: &str) -> Value {
+        let answer = self.call(method, target, body);
+        serde_json::from_str(&answer).expect("JSON")
+    }
+
+    fn call(&self, method: &str, target: &str, body: &str) -> String {
         let call = || self.caller.call(method, target, body.as_bytes());
         let answer = self.relay.space.inside(call);
         let answer = answer.unwrap_or_else(|error| panic!("{method} {target}: {error}"));
-        let text = String::from_utf8_lossy(&answer.body);
+        let said = text(&answer.body);
         assert!(
             (200..300).contains(&answer.status),
-            "{method} {target} {body}: {text}"
+            "{method} {target} {body}: {said}"
         );
-        serde_json::from_slice(&answer.body).expect("JSON")
+        said
     }
 
     /// All clients, by their hostname.

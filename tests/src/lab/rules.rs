@@ -68,3 +68,14 @@ table ip counted {
     }
 }
 "#;
+
+/// A firewall on the machine itself: what its programs send by UDP is counted,
+/// and goes no further.
+pub(super) const MUTE: &str = r#"
+table ip mute {
+    chain leave {
+        type filter hook output priority filter + 10; policy accept;
+        meta l4proto udp drop
+    }
+}
+"#;

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::{Display, Write};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -79,6 +80,11 @@ impl Host {
         let send = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0))?.send_to(bytes, (to, PORT));
         let sent = self.space.inside(send).expect("a datagram");
         assert_eq!(sent, bytes.len());
+    }
+
+    /// From now on no datagram leaves it, whatever its programs send.
+    pub fn mute(&self) {
+        self.space.rules(rules::MUTE);
     }
 
     /// Listens where a relay would.
@@ -172,6 +178,22 @@ impl Lab {
         let mut command = host.space.command(&*PATH);
         let command = command.args(["agent", "--config"]).arg(file);
         Program::start(command, &self.log(host))
+    }
+
+    /// Gives a host the identity of another one's agent, as happens where a
+    /// disk is copied.
+    ///
+    /// # Panics
+    /// When the other one has none.
+    pub fn copy_identity(&self, from: &Host, to: &Host) {
+        let file = |host: &Host| host.folder(self).join("agent/client.json");
+        let (of_from, of_to) = (file(from), file(to));
+        let folder = of_to.parent().expect("a folder");
+        fs::create_dir_all(folder).expect("a folder");
+        for folder in [folder, &to.folder(self)] {
+            fs::set_permissions(folder, Permissions::from_mode(0o700)).expect("an owner");
+        }
+        fs::copy(of_from, of_to).expect("an identity");
     }
 
     /// The operator of the relay, once that has been started.

@@ -6,9 +6,11 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod attempts;
+mod clones;
 mod failures;
 mod firewall;
 mod ground;
+mod liars;
 mod sites;
 mod story;
 mod tcp_alone;
@@ -23,8 +25,7 @@ persistent_connections.wait_ms = 1500
 persistent_connections.test_sends_ms = [100, 400, 800]
 persistent_connections.retry_delay_ms = 500
 persistent_connections.attempt_timeout_ms = 1000
-notifications.served_timeout_ms = 500
-notifications.sulk_ms = 5000
+notifications.served_timeout_ms = 2000
 shutdown.return_window_ms = 200
 ";
 

@@ -1,11 +1,13 @@
 //! Sites: which clients share one, and that nothing passes between two.
 
+use std::net::Ipv4Addr;
+
 use serde_json::json;
 use tautline_tests::lab::{Host, Lab, PORT};
 
 use super::{
-    AGENT, NEVER_ASKS, RELAY, hostname_of, once_at, start_denied, start_granted, start_relay,
-    wait_for_lines,
+    AGENT, NEVER_ASKS, RELAY, hostname_of, is_connected, once_at, start_denied, start_granted,
+    start_relay, wait_for_lines,
 };
 
 #[test]
@@ -77,6 +79,60 @@ fn p5_caps_hold_and_sites_of_the_settings_have_names() {
     }
     let told = of_south[0].log().matches(" notification ").count();
     assert_eq!(told, 1, "its own");
+}
+
+#[test]
+fn p5_behind_one_address_no_more_than_its_cap_are_granted() {
+    let Some(lab) = Lab::build() else { return };
+    let settings = format!("{RELAY}persistent_connections.per_address_max = 2\n");
+    let _relay = lab.start_relay(&settings);
+    let operator = lab.operator();
+    let [c1, c2, c3] = &lab.north.clients;
+    let [e1, e2] = &lab.south.clients;
+    // Of one subnet three may; and c2 is in none that the others are in.
+    let elsewhere = "client.interfaces = [\"10.9.9.9/24\"]";
+    let mut of_north = [c1, c2, c3].map(|host| {
+        let own = if host.name == "c2" { elsewhere } else { "" };
+        lab.start_agent(host, &format!("{AGENT}{NEVER_ASKS}{own}"))
+    });
+    // All at once: who comes first is open.
+    let verdicts = of_north
+        .each_mut()
+        .map(|agent| agent.wait_for_log("granted="));
+    let is_granted = |verdict: &&String| verdict.contains("granted=true");
+    let granted = verdicts.iter().filter(is_granted).count();
+    let capped = verdicts.iter().find(|verdict| !is_granted(verdict));
+    assert_eq!(granted, 2, "{verdicts:?}");
+    assert!(
+        capped.unwrap().contains("reason=\"address_cap\""),
+        "{verdicts:?}"
+    );
+
+    // Other addresses have a cap of their own.
+    let mut of_south = start_granted(&lab, [e1, e2]);
+    let mut of_d1 = start_granted(&lab, [&lab.d1]);
+    of_d1[0].wait_for_log("datagrams reach this machine");
+    wait_for_lines(&mut of_south);
+    for (agent, verdict) in of_north.iter_mut().zip(&verdicts) {
+        if is_granted(&verdict) {
+            agent.wait_for_log("the line is open");
+        }
+    }
+    let behind = |address: Ipv4Addr| {
+        let clients = operator.clients().into_values();
+        let connected = clients.filter(is_connected);
+        connected
+            .filter(|client| client["address"] == address.to_string())
+            .count()
+    };
+    assert_eq!(behind(lab.north.router.address), 2);
+    assert_eq!(behind(lab.south.router.address), 2);
+    let subnets = operator.subnets();
+    assert!(
+        subnets.contains_key("198.51.100.2/32@198.51.100.2"),
+        "c2: {subnets:?}"
+    );
+    assert_eq!(subnets["192.168.1.0/24@198.51.100.2"][0], 2, "{subnets:?}");
 }
 
 #[test]

@@ -20,7 +20,7 @@ struct MonitorCase {
 impl MonitorCase {
     fn conn(&self, dice: &mut Dice) -> Key {
         let place = dice.below(CONNECTIONS_MAX.into()) as u32;
-        self.conns[place as usize].unwrap_or(Key::new(place, 0))
+        self.conns[place as usize].unwrap_or_else(|| Key::new(place, 0))
     }
 
     fn insert(&mut self, monitor: &mut Monitor, now: Instant, dice: &mut Dice) {

@@ -24,7 +24,7 @@ struct ProberCase {
 impl ProberCase {
     fn conn(&self, dice: &mut Dice) -> Key {
         let place = dice.below(CONNECTIONS_MAX.into()) as u32;
-        self.conns[place as usize].unwrap_or(Key::new(place, 0))
+        self.conns[place as usize].unwrap_or_else(|| Key::new(place, 0))
     }
 
     fn insert(&mut self, prober: &mut Prober, now: Instant, dice: &mut Dice) {

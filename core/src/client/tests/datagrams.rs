@@ -301,6 +301,10 @@ fn waiting() -> Rig<Client> {
     }
     respond(&mut rig, conn, 200, &text(&granted));
     disk(&mut rig);
+    // The first use of its key: until then it is sent nothing.
+    let (conn, asked) = asked(&mut rig);
+    assert!(asked.starts_with("GET /v1/inbox?after="), "{asked}");
+    respond(&mut rig, conn, 200, &inbox(&[], false));
     rig.told();
     rig
 }
@@ -369,6 +373,9 @@ fn a_client_whose_grant_lapsed_asks_its_inbox_once() {
     }
     respond(&mut rig, conn, 200, &text(&granted));
     disk(&mut rig);
+    let (conn, first) = asked(&mut rig);
+    assert!(first.starts_with("GET /v1/inbox?after="), "{first}");
+    respond(&mut rig, conn, 200, &inbox(&[], false));
     asks_its_inbox_once(&mut rig, 60 * SECOND);
 }
 

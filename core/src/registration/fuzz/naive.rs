@@ -102,8 +102,11 @@ pub(super) struct Listed {
     pub(super) datagrams: u64,
     pub(super) wish: Wish,
     /// It has used a key that it was given, or came again by its identity
-    /// that it was given in this run.
+    /// that it was given in this run, from where it was then.
     proven: bool,
+    /// It was proven at any time.
+    settled: bool,
+    registered_at: Instant,
     /// It was given its identity, and is not proven.
     pub(super) newcomer: bool,
     pub(super) connection: Option<ConnId>,
@@ -127,19 +130,15 @@ impl Listed {
             && request.instance.is_some()
     }
 
-    /// A newcomer's life begins anew when it proves itself.
-    pub(super) fn prove(&mut self, now: Instant) {
-        self.newcomer = false;
-        if !core::mem::replace(&mut self.proven, true) {
-            self.expires_at = self.life(now);
-        }
+    /// A newcomer's life gets its whole length when it proves itself.
+    pub(super) fn prove(&mut self) {
+        (self.newcomer, self.proven, self.settled) = (false, true, true);
+        self.expires_at = self.expires_at.max(self.registered_at + self.life());
     }
 
-    /// The end of a life that begins now.
-    fn life(&self, now: Instant) -> Instant {
+    fn life(&self) -> Duration {
         let life = PERIOD * MISSED_MAX + PERIOD / 10;
-        let life = if self.proven { life } else { NEWCOMER_LIFE };
-        fires_at(now + life)
+        if self.settled { life } else { NEWCOMER_LIFE }
     }
 
     fn holds(&self) -> bool {
@@ -264,6 +263,8 @@ impl Naive {
             datagrams: 0,
             wish,
             proven: false,
+            settled: false,
+            registered_at: now,
             newcomer: admission.answer.secret.is_some(),
             connection: None,
             nonce: None,
@@ -290,14 +291,16 @@ impl Naive {
                     counted: old.counted,
                     released: old.released,
                     instances: old.instances,
-                    proven: old.proven || old.newcomer,
+                    proven: (old.proven || old.newcomer) && old.wish.observed == wish.observed,
+                    settled: old.settled || old.newcomer,
+                    expires_at: old.expires_at,
                     udp_proven: old.udp_proven && address(&old.wish) == address(&wish),
                     ..fresh
                 }
             }
         };
         listed.note_instance(request);
-        listed.expires_at = listed.life(now);
+        listed.expires_at = listed.expires_at.max(now + listed.life());
         match reason {
             Some(_) => listed.release(ReleaseReason::Denied),
             None => {
@@ -371,9 +374,9 @@ impl Naive {
         for listed in &mut self.list {
             assert!(listed.released.is_none_or(|(_, told)| told));
             assert!(listed.grant.is_none_or(|grant| fires_at(grant.due()) > now));
-            if listed.expires_at <= now {
+            if fires_at(listed.expires_at) <= now {
                 assert!(listed.connection.is_some(), "not forgotten in time");
-                listed.expires_at = listed.life(now);
+                listed.expires_at = now + listed.life();
             }
         }
     }
@@ -417,7 +420,7 @@ impl Naive {
 
     /// It may be early after a timer was moved, and never late.
     fn compare_deadline(&self, registry: &Registry) {
-        let lives = self.list.iter().map(|listed| listed.expires_at);
+        let lives = self.list.iter().map(|listed| fires_at(listed.expires_at));
         let grants = self.list.iter().filter_map(|listed| listed.grant);
         let earliest = lives.chain(grants.map(|grant| fires_at(grant.due()))).min();
         let deadline = registry.poll_timeout();

@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use super::super::body::{Answer, Hex, Interface, PROTOCOL, Request, Verdict};
 use super::holders::{Counted, ReleaseReason, Seat};
-use super::record::{ClientRecord, Details, Instances, NO_SITE};
+use super::record::{ClientRecord, Details, Instances, NO_SITE, Trust};
 use super::refusal::{Denial, Refusal};
 use super::settings::Role;
 use super::subnet::Position;
-use super::{Registry, subnet};
+use super::{Registry, life, subnet};
 use crate::wire::proof::{self, Authorization, BodyDigest, ClientSecret, Session};
 use crate::wire::replay::ReplayWindow;
 use crate::{ClientId, Instant, Key};
@@ -70,16 +70,47 @@ impl Registry {
                 && authorization.counter == request.registration
                 && authorization.proves_registration(&secret, &covered)
         });
-        if !proven {
-            return Err(Refusal::Unproven);
+        match proven {
+            true => self.return_of(id, secret, observed, secure, &request),
+            false => Err(Refusal::Unproven),
         }
+    }
+
+    /// The part of [`handle_registration`](Self::handle_registration) that is
+    /// behind decoding and the proof, for benchmarks.
+    ///
+    /// # Errors
+    /// [`Refusal`]; nothing is changed then.
+    #[cfg(feature = "_test")]
+    pub fn handle_decoded(
+        &mut self,
+        now: Instant,
+        observed: IpAddr,
+        request: &Request<'_>,
+    ) -> Result<Admission, Refusal> {
+        self.now = self.now.max(now);
+        self.check(request)?;
+        let id = request.client.ok_or(Refusal::Unknown)?;
+        let secret = self.settings.key.client_secret(id);
+        self.return_of(id, secret, observed, true, request)
+    }
+
+    /// Judges the registration of who has an identity.
+    fn return_of(
+        &mut self,
+        id: ClientId,
+        secret: ClientSecret,
+        observed: IpAddr,
+        secure: bool,
+        request: &Request<'_>,
+    ) -> Result<Admission, Refusal> {
         let known = self.find(id);
         if let Some(record) = known.and_then(|key| self.clients.get(key)) {
             if request.registration <= record.registration {
                 return Err(Refusal::Replayed);
             }
             if record.instances.is_another(request.instance) {
-                return self.separate(id, &secret, observed, secure, &request);
+                return self.separate(id, &secret, observed, secure, request);
             }
         }
         let applicant = Applicant {
@@ -88,7 +119,7 @@ impl Registry {
             first: false,
             observed,
         };
-        self.admit(&applicant, known, &request)
+        self.admit(&applicant, known, request)
     }
 
     fn check(&self, request: &Request<'_>) -> Result<(), Refusal> {
@@ -191,7 +222,7 @@ impl Registry {
             Some(key) => self.renew(key, fresh),
             None => self.insert(fresh),
         }?;
-        self.settle(client, &position, applicant)?;
+        self.settle(client, known.is_some(), &position, applicant)?;
         let verdict = self.judge(client, request, position.name, observed);
         let secret = applicant.first.then_some(Hex(applicant.secret.0));
         Ok(Admission {
@@ -227,7 +258,7 @@ impl Registry {
             expiry: None,
             seat: Seat::NONE,
             // A registration alone may be a recording of another run or relay.
-            proven: false,
+            trust: Trust::Stranger,
             connected: false,
             denied: None,
             udp_proven: false,
@@ -249,10 +280,14 @@ impl Registry {
     /// What outlives a registration is taken over.
     fn renew(&mut self, key: Key, fresh: ClientRecord) -> Result<Key, Refusal> {
         let kept = self.clients.get_mut(key).ok_or(Refusal::Unknown)?;
-        let before = kept.udp_address();
+        let address = kept.udp_address();
         // Who was given its identity here, and now registers by it, is no
-        // recording of another run or relay.
-        let proven = kept.proven || self.newcomers.contains(key.index() as u32);
+        // recording of another run or relay. Who comes from elsewhere may be.
+        let before = match kept.trust {
+            Trust::Stranger if self.newcomers.leave(key.index() as u32) => Trust::Proven,
+            trust => trust,
+        };
+        let from = kept.observed();
         let mut details = core::mem::take(&mut kept.details);
         details.update(&self.scratch);
         let mut instances = kept.instances;
@@ -265,11 +300,14 @@ impl Registry {
             seat: kept.seat,
             connected: kept.connected,
             udp_proven: kept.udp_proven,
-            proven,
             ..fresh
         };
+        kept.trust = match before {
+            Trust::Proven if kept.observed() != from => Trust::Moved,
+            trust => trust,
+        };
         // The proof was for the address that it had.
-        kept.udp_proven &= kept.udp_address() == before;
+        kept.udp_proven &= kept.udp_address() == address;
         Ok(key)
     }
 
@@ -277,25 +315,27 @@ impl Registry {
     fn settle(
         &mut self,
         key: Key,
+        known: bool,
         position: &Position,
         applicant: &Applicant,
     ) -> Result<(), Refusal> {
         let place = key.index() as u32;
-        let subnet = self.subnets.join(position.name, place);
-        let record = self.clients.get_mut(key);
-        let (Some(record), Ok(subnet)) = (record, subnet) else {
-            // There is a subnet for each client, so there is room.
-            self.remove(key);
-            return Err(Refusal::Full);
-        };
-        record.subnet = subnet;
-        if record.proven {
-            self.newcomers.leave(place);
-        } else if applicant.first && !self.newcomers.join(applicant.observed, place) {
+        let record = self.clients.get_mut(key).ok_or(Refusal::Unknown)?;
+        let stays = known && self.subnets.name(record.subnet) == Some(position.name);
+        if !stays {
+            let Ok(subnet) = self.subnets.join(position.name, place) else {
+                // There is a subnet for each client, so there is room.
+                self.remove(key);
+                return Err(Refusal::Full);
+            };
+            record.subnet = subnet;
+        }
+        if applicant.first && !self.newcomers.join(applicant.observed, place) {
             self.remove(key);
             return Err(Refusal::Full);
         }
-        self.rearm(key);
+        let life = life(&self.settings, record.trust);
+        self.arm(key, self.now + life);
         Ok(())
     }
 

@@ -22,6 +22,7 @@ use core::time::Duration;
 pub use admission::Admission;
 pub use holders::ReleaseReason;
 pub use record::ClientRecord;
+use record::Trust;
 use refusal::Denial;
 pub use refusal::{ConnectRefusal, Refusal};
 pub use settings::{GrantSettings, RegistryLimits, RegistrySettings, Role, Site};
@@ -171,9 +172,9 @@ impl Registry {
             .window
             .accept(authorization.counter)
             .map_err(|_| Refusal::Replayed)?;
-        if !core::mem::replace(&mut record.proven, true) {
+        let before = core::mem::replace(&mut record.trust, Trust::Proven);
+        if before == Trust::Stranger {
             self.newcomers.leave(key.index() as u32);
-            self.rearm(key);
         }
         Ok(key)
     }
@@ -349,17 +350,13 @@ impl Registry {
         }
     }
 
-    /// Begins the client's life anew.
-    fn rearm(&mut self, key: Key) {
-        let Some(record) = self.clients.get_mut(key) else {
-            return;
-        };
-        let life = life(&self.settings, record.proven);
-        let at = self.now + life;
-        let moved = record
-            .expiry
-            .is_some_and(|timer| self.expiries.reschedule(timer, at));
-        if !moved {
+    /// Sets the timer of a client that has none. One that runs stays where it
+    /// is while the client's life is prolonged: when it ends, it is seen how
+    /// long the life is by then.
+    fn arm(&mut self, key: Key, at: Instant) {
+        if let Some(record) = self.clients.get_mut(key)
+            && record.expiry.is_none()
+        {
             // There is a timer for each client, so there is room.
             record.expiry = self.expiries.insert(at, key.index() as u32).ok();
         }
@@ -389,9 +386,13 @@ impl Registry {
             };
             if let Some(record) = self.clients.get_mut(client) {
                 record.expiry = None;
-                if record.connected {
+                let life = life(&self.settings, record.trust);
+                let ends_at = record.registered_at + life;
+                if self.now < ends_at {
+                    self.arm(client, ends_at);
+                } else if record.connected {
                     // An open connection is a sign of life.
-                    self.rearm(client);
+                    self.arm(client, self.now + life);
                 } else if let Some(record) = self.remove(client) {
                     let id = record.id;
                     return Some(RegistryEffect::Forgotten { client, id });
@@ -402,16 +403,16 @@ impl Registry {
     }
 }
 
-/// How long a client is kept that does not return.
-fn life(settings: &RegistrySettings, proven: bool) -> Duration {
+/// How long a client is kept that does not return, from its registration on.
+fn life(settings: &RegistrySettings, trust: Trust) -> Duration {
     let period = settings.period;
     // A client moves its next registration by up to a tenth of the period.
     let life = period
         .saturating_mul(settings.missed_periods_max.max(1))
         .saturating_add(period / 10);
-    match proven {
-        true => life,
-        false => life.min(settings.newcomer_life),
+    match trust {
+        Trust::Moved | Trust::Proven => life,
+        Trust::Stranger => life.min(settings.newcomer_life),
     }
 }
 

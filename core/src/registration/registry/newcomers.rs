@@ -44,12 +44,9 @@ impl Newcomers {
         self.groups.join(origin(observed), client).is_ok()
     }
 
-    pub(super) fn leave(&mut self, client: u32) {
-        self.groups.leave(client);
-    }
-
-    pub(super) fn contains(&self, client: u32) -> bool {
-        self.groups.group_of(client).is_some()
+    /// Whether it was one of them.
+    pub(super) fn leave(&mut self, client: u32) -> bool {
+        self.groups.leave(client)
     }
 
     pub(super) const fn len(&self) -> usize {

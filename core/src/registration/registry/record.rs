@@ -36,8 +36,7 @@ pub struct ClientRecord {
     pub(super) expiry: Option<TimerKey>,
     /// Among those that hold a connection or a grant.
     pub(super) seat: Seat,
-    /// See [`is_proven`](Self::is_proven).
-    pub(super) proven: bool,
+    pub(super) trust: Trust,
     pub(super) connected: bool,
     /// Why it may not have a persistent connection since its last registration.
     pub(super) denied: Option<Denial>,
@@ -45,6 +44,17 @@ pub struct ClientRecord {
 }
 
 const _: () = assert!(size_of::<ClientRecord>() <= 136);
+
+/// How far it is certain who the client is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// It has only registered.
+    Stranger,
+    /// It was proven, and registered from elsewhere since.
+    Moved,
+    /// See [`ClientRecord::is_proven`].
+    Proven,
+}
 
 /// The place of the site of a client that is at none; no site has it.
 pub(super) const NO_SITE: u16 = u16::MAX;
@@ -86,11 +96,12 @@ impl ClientRecord {
         self.denied.map(Denial::name)
     }
 
-    /// Whether it is the client itself beyond doubt: it used a key that it was
-    /// given, or registered by an identity that it was given, in this run of
-    /// the relay. A registration of another run or relay can be replayed.
+    /// Whether it is the client itself beyond doubt: it used the key that it
+    /// was given, or came again from where it had done so, or by an identity
+    /// that it was given in this run of the relay. A registration of another
+    /// run or relay, and one that was caught on its way, can be replayed.
     pub const fn is_proven(&self) -> bool {
-        self.proven
+        matches!(self.trust, Trust::Proven)
     }
 
     /// Whether it proved that datagrams of the relay reach it where it is now.

@@ -36,7 +36,8 @@ pub struct RegistrySettings {
     /// The same for the clients of one subnet; 0 is no such limit.
     pub connections_per_subnet_max: u32,
     /// The same for the clients that are seen with one address; 0 is no such
-    /// limit.
+    /// limit. Below the total, so that nobody at one address has all of it by
+    /// registering in vain.
     pub connections_per_address_max: u32,
     /// How a granted client goes about it.
     pub grant: GrantSettings,
@@ -60,7 +61,7 @@ impl RegistrySettings {
             role: Role::Relay,
             connections_max: 100,
             connections_per_subnet_max: 3,
-            connections_per_address_max: 100,
+            connections_per_address_max: 50,
             grant: GrantSettings::SEED,
             sites: Vec::new(),
             secrets_over_plaintext: false,

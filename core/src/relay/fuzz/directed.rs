@@ -139,7 +139,7 @@ fn every_way_is_within_reach() {
     use crate::Random;
     let mut random = Random::from_seed([7; 32]);
     let mut sums = [0; 3];
-    for _ in 0..100 {
+    for _ in 0..150 {
         let steps: Vec<[u8; 4]> = (0..150).map(|_| random.bytes()).collect();
         let head: [u8; 4] = random.bytes();
         let (_, ways) = play(&[head[0], 1, 0, head[1] & 0xfe, head[2]], &steps);

@@ -238,7 +238,7 @@ fn datagrams_leave_at_their_rate() {
     assert_eq!(rig.now, start + Duration::from_millis(500));
     let status = rig.endpoint.notification(id).unwrap();
     assert_eq!((status.targets, status.sent), (12, 12));
-    assert!(!rig.endpoint.fanout.has_paced());
+    assert_eq!(rig.endpoint.fanout.next_paced(), None);
     rig.wait(10 * SECOND);
     assert_eq!(sent(&mut rig), [], "each got one");
     assert_eq!(members.len(), 12);
@@ -403,4 +403,21 @@ fn a_new_key_counts_from_one_and_the_old_one_is_not_used_again() {
     assert!(sealed.open(member.peer.id, &old, &mut window).is_err());
     let heard = member.hear(&datagrams[0].1);
     assert_eq!(heard, Some(Heard::Notification(id, b"y".into())));
+}
+
+#[test]
+fn p8_a_registration_from_elsewhere_redirects_nothing_before_its_key_is_used() {
+    let mut rig = open_relay();
+    let mut member = Member::quiet(&mut rig, NAT, "10.0.0.5/24");
+    // It was caught on its way, and is handed in from another address.
+    member.registers(&mut rig, "192.0.2.9", "10.0.0.5/24", false);
+    let kept = notify(&mut rig, To::All, b"x");
+    assert_eq!(sent(&mut rig), []);
+    assert_eq!(rig.endpoint.stats().left_to_inbox.get("unproven"), 1);
+    let inbox = member.peer.inbox(&mut rig, None).json();
+    assert_eq!(inbox["notifications"][0]["notification"], kept.to_string());
+    notify(&mut rig, To::All, b"y");
+    let datagrams = sent(&mut rig);
+    assert_eq!(datagrams.len(), 1);
+    assert_eq!(datagrams[0].0.to_string(), "192.0.2.9:7000");
 }

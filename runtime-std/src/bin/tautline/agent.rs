@@ -37,13 +37,20 @@ use watch::{Addresses, Watch};
 const FOLDER: &str = "agent";
 /// What the core calls the file of the identity.
 const IDENTITY_FILE: &str = "client.json";
+/// Of an environment variable with our prefix.
+const STRANGER: &str = "no setting of the agent has this name; it is left alone";
 
 /// Runs the agent until it was told to stop and has said goodbye.
 pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
-    let settings: AgentSettings = flags.sources().load().map_err(Failure::configuration)?;
+    let sources = flags.sources();
+    let settings: AgentSettings = sources.load().map_err(Failure::configuration)?;
     let relays = settings.relay.origins().map_err(Failure::configuration)?;
     let tls = load_tls(&settings, &relays)?;
+    let strangers = sources.strangers::<AgentSettings>();
     if flags.check_config {
+        for variable in strangers {
+            Failure::new(format_args!("{variable}: {STRANGER}")).tell();
+        }
         return crate::text::print("ok\n");
     }
     let format = settings
@@ -52,6 +59,9 @@ pub(crate) fn run(flags: &Flags) -> Result<(), Failure> {
         .parse()
         .map_err(Failure::configuration)?;
     let _logs = logs::start(format, &settings.log.level).map_err(Failure::configuration)?;
+    for variable in strangers {
+        tracing::warn!(variable, "{STRANGER}");
+    }
     drive(&settings, &relays, tls)
 }
 

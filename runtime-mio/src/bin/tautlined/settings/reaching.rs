@@ -63,7 +63,7 @@ impl Default for PersistentConnections {
             enabled: true,
             connections_max: 100,
             per_subnet_max: 3,
-            per_address_max: 100,
+            per_address_max: 50,
             wait_ms: 60_000,
             test_sends_ms: [1_000, 10_000, 20_000],
             retry_delay_ms: 180_000,

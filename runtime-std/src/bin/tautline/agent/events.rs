@@ -78,7 +78,8 @@ impl Events<'_> {
             },
             Event::Connected => tracing::info!("the line is open"),
             Event::Disconnected { why } if why == EventFailure::Bye(ByeReason::Replaced.name()) => {
-                tracing::info!("another line of this client takes the place of this one");
+                // Mostly the agent's own, whose greeting comes later than this.
+                tracing::info!("a newer line of this client takes the place of this one");
             }
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
             Event::Notification {
