@@ -40,7 +40,10 @@ impl Client {
         };
         match &mut conn.stage {
             Stage::Http(http) => http.handle_received(self.now, bytes, &mut self.pool),
-            Stage::Line(_) => self.handle_frames(key, bytes),
+            Stage::Line(_) => {
+                self.watch.handle_received(self.now, key);
+                self.handle_frames(key, bytes)
+            }
             _ => bytes.len(),
         }
     }

@@ -429,7 +429,9 @@ impl World {
                 attempts_max,
                 ..
             } => assert!((1..=attempts_max).contains(&attempt)),
-            Event::Reached
+            Event::HeartbeatEnded { .. }
+            | Event::HeartbeatAdvice(_)
+            | Event::Reached
             | Event::Failed { .. }
             | Event::StorageFailed { .. }
             | Event::IdentityUnavailable { .. }

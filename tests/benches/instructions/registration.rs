@@ -87,6 +87,7 @@ fn judge(clients: usize) -> usize {
             persistent_connection: true,
             local: Some(address),
             instance: Some(body::Hex([7; 8])),
+            heartbeat: None,
         };
         let admitted = registry.handle_decoded(NOW, address, &request);
         admitted.expect("there is room").new

@@ -246,6 +246,7 @@ impl World {
             register_again_s: script.number(16).unwrap_or_default() as u32,
             return_window_ms: u32::from(incarnation) * 100,
             separated,
+            heartbeat: None,
             persistent_connection: (!script.one_in(8)).then(|| Verdict {
                 granted: !script.one_in(8),
                 wait_ms: script.number(10).unwrap_or_default() as u32,
