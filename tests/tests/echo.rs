@@ -95,6 +95,21 @@ fn play(world: &mut World) {
 }
 
 #[test]
+fn what_was_to_come_later_does_not_once_it_is_calm() {
+    let mut world = World::new(1, &Climate::calm());
+    let came = Rc::new(RefCell::new(Vec::new()));
+    for second in [1, 3] {
+        let came = Rc::clone(&came);
+        let script = move |_: &mut World| came.borrow_mut().push(second);
+        world.after(Duration::from_secs(second), script);
+    }
+    world.run_for(Duration::from_secs(2));
+    world.calm();
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(*came.borrow(), [1]);
+}
+
+#[test]
 fn what_was_echoed_is_durable_and_everyone_is_served_after_the_faults() {
     let name = "what_was_echoed_is_durable_and_everyone_is_served_after_the_faults";
     let Some(counts) = Scenario::new("echo", name).seeds(3_000).run(play) else {

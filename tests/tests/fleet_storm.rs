@@ -30,6 +30,7 @@ const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const STORM: Duration = Duration::from_secs(1_200);
 /// Test notifications come before and after it.
 const GRANT_WAIT: Duration = Duration::from_secs(12);
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(10);
 const PERIOD: Duration = Duration::from_secs(300);
 const RECOVERY: Duration = Duration::from_secs(3_600);
 const ANSWER: Duration = Duration::from_secs(900);
@@ -55,7 +56,7 @@ fn boot_relay(boot: &Boot) -> RelayApp {
     let grant = &mut settings.registry.grant;
     grant.wait = GRANT_WAIT;
     grant.retry_delay = seconds(30);
-    grant.attempt_timeout = seconds(10);
+    grant.attempt_timeout = ATTEMPT_TIMEOUT;
     // Some lives of a relay begin when an attempt is under way already.
     grant.tests = match boot.seed[0] % 2 {
         0 => [seconds(1), seconds(10), seconds(25)],
@@ -145,8 +146,15 @@ impl Fleet {
                 let site = *world.dice().pick(&self.sites);
                 world.cut_off(site, span / 4);
             }
-            5 | 6 => {
-                // It moves, and sleeps for longer than a grant holds.
+            5 => {
+                // One whose attempt has failed sleeps for longer than a grant
+                // holds.
+                let sleep = seconds(150) + span;
+                let hang = ATTEMPT_TIMEOUT + seconds(1);
+                self.delay_renewal(world, hang, move |world, client| world.pause(client, sleep));
+            }
+            6 => {
+                // It moves, and sleeps as long.
                 move_client(world, client);
                 let sleep = seconds(150) + span;
                 world.after(span / 8, move |world| world.pause(client, sleep));
@@ -162,7 +170,8 @@ impl Fleet {
                 let later = GRANT_WAIT + span / 12;
                 world.after(later, move |world| select(world, client));
             }
-            11..16 => {
+            11 | 12 => self.delay_renewal(world, span / 60, move_client),
+            13..16 => {
                 move_client(world, client);
                 // Again, while it connects anew.
                 let later = GRANT_WAIT + span / 12;
@@ -170,6 +179,34 @@ impl Fleet {
             }
             _ => notify(world, relay, client.number()),
         }
+    }
+
+    /// One that has a connection moves, so that it opens another; that one hangs
+    /// in the net for so long before something else happens to the client.
+    fn delay_renewal(
+        &self,
+        world: &mut World,
+        span: Duration,
+        then: impl FnOnce(&mut World, NodeId) + 'static,
+    ) {
+        let from = world.dice().index(self.clients.len());
+        let mut clients = self.clients[from..].iter().chain(&self.clients[..from]);
+        let is_connected = |(node, _): &&(NodeId, Memory)| {
+            let app: Option<&ClientApp> = world.app(*node);
+            app.is_some_and(|app| app.client.is_connected())
+        };
+        let Some(&(client, _)) = clients.find(is_connected) else {
+            return;
+        };
+        let relays = self.relays;
+        move_client(world, client);
+        world.after(GRANT_WAIT - seconds(1), move |world| {
+            for relay in relays {
+                world.partition(client, relay, seconds(2) + span);
+            }
+        });
+        let later = GRANT_WAIT + seconds(1) + span + Duration::from_millis(1);
+        world.after(later, move |world| then(world, client));
     }
 
     /// Whether all are with the first relay, and every subnet is served there.

@@ -44,6 +44,11 @@ impl Lru {
         self.0.remove(place) && self.0.push_front(place)
     }
 
+    /// The place that was used last; it stays.
+    pub fn newest(&self) -> Option<u32> {
+        self.0.front()
+    }
+
     /// The place whose use is longest ago; it stays.
     pub fn oldest(&self) -> Option<u32> {
         self.0.back()

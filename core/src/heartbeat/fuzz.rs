@@ -1,14 +1,19 @@
-//! The prober and the monitor against lists that are searched.
+//! The machines against lists that are searched.
 //!
-//! [`prober`] and [`monitor`] decode bytes into operations, do them on the
-//! machine and on its model, and panic where the two disagree.
+//! [`prober`], [`monitor`], [`learner`] and [`pool`] decode bytes into
+//! operations, do them on the machine and on its model, and panic where the two
+//! disagree.
 
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
+mod learner;
 mod monitor;
+mod pool;
 mod prober;
 
+pub use learner::learner;
 pub use monitor::monitor;
+pub use pool::pool;
 pub use prober::prober;
 
 use core::time::Duration;
@@ -63,6 +68,16 @@ mod tests {
         #[test]
         fn the_monitor_ends_whom_its_model_ends(data in vec(any::<u8>(), 0..1_000)) {
             super::monitor(&data);
+        }
+
+        #[test]
+        fn the_learner_learns_what_its_model_learns(data in vec(any::<u8>(), 0..1_000)) {
+            super::learner(&data);
+        }
+
+        #[test]
+        fn the_pool_holds_what_its_model_holds(data in vec(any::<u8>(), 0..1_000)) {
+            super::pool(&data);
         }
 
         #[test]

@@ -10,7 +10,9 @@
 //! * [`Monitor`]: says nothing, and ends what was silent for longer than
 //!   `heartbeat`, looking every `frequency`.
 //!
-//! [`advise`] says whether the figures of the two ends fit.
+//! [`advise`] says whether the figures of the two ends fit. [`Learner`] shortens
+//! the period where a firewall forgets sooner, and [`Pool`] holds connections
+//! to a server ready.
 //!
 //! **Time that nobody was there for does not count.** A call that comes more
 //! than [`LATE_MAX`] after the deadline that a machine asked for shows that
@@ -19,20 +21,67 @@
 //! and the monitor looks one `frequency` later; so bytes that wait are read
 //! first, and a fleet is not probed all at once.
 //!
-//! Together they keep 48 bytes for each connection.
+//! Prober and monitor together keep 48 bytes for each connection.
+//!
+//! # The three figures
+//!
+//! For a firewall that forgets what was idle for so long, take a period of at
+//! most four fifths of that, a heartbeat of twice the period and a second, and
+//! a frequency that is small beside it. The seed's 600, 1201 and 60 s fit one
+//! that forgets after 12.5 minutes or more; for five minutes, 240, 481 and 30 s
+//! do.
+//!
+//! ```
+//! use core::time::Duration;
+//! use tautline_core::heartbeat::{
+//!     Prober, ProberEffect, ProberLimits, ProberSettings, Rule,
+//! };
+//! use tautline_core::{Instant, Key, Machine};
+//!
+//! let mut now = Instant::ORIGIN;
+//! let settings = ProberSettings {
+//!     period: Duration::from_secs(240),
+//!     ..ProberSettings::default()
+//! };
+//! let mut prober = Prober::new(settings, ProberLimits::default())?;
+//! let conn = Key::new(0, 0);
+//! prober.insert(now, conn, 0)?;
+//! assert_eq!(prober.worst_case_detection(0), Some(Duration::from_secs(245)));
+//!
+//! // Nobody answers the first probe.
+//! let mut ended = None;
+//! while ended.is_none() {
+//!     now = prober.poll_timeout().expect("a connection is there");
+//!     prober.handle_timeout(now);
+//!     match prober.poll() {
+//!         Some(ProberEffect::Probe { conn, nonce }) => println!("ask {conn:?}: {nonce:x}"),
+//!         Some(ProberEffect::End(end)) => ended = Some(end),
+//!         None => {}
+//!     }
+//! }
+//! assert_eq!(ended.map(|end| (end.conn, end.rule)), Some((conn, Rule::ResponseTimeout)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod advice;
 mod clock;
 #[cfg(any(test, feature = "_test"))]
 pub mod fuzz;
+mod learner;
 mod monitor;
+mod pool;
 mod prober;
 mod terms;
 
 pub use advice::{Advice, Figures, advise};
 pub use clock::LATE_MAX;
+pub use learner::{Evidence, Learner, LearnerEffect, LearnerSettings, Lesson, Why};
 pub use monitor::{Monitor, MonitorSettings, MonitorStats};
+pub use pool::{Dropped, Pool, PoolEffect, PoolError, PoolSettingError, PoolSettings};
 pub use prober::{Prober, ProberEffect, ProberLimits, ProberSettings, ProberStats};
 pub use terms::{Ended, InFlight, PERIOD_MAX, PERIOD_MIN, Rule, SettingError, WatchError};
 
 const _: () = assert!(prober::BYTES + monitor::BYTES <= 48);
+
+#[cfg(test)]
+mod tests;

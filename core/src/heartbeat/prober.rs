@@ -237,11 +237,7 @@ impl Prober {
     /// from the last bytes that it sent, with as many connections as there
     /// are; `None` if the group is off.
     pub fn worst_case_detection(&self, group: u16) -> Option<Duration> {
-        let period = self.period(group);
-        let window = Some(self.window()).filter(|window| *window < self.demand.window());
-        let timeout = self.settings.response_timeout;
-        let connections = self.demand.connections;
-        (!period.is_zero()).then(|| phase::worst_case(period, timeout, connections, window))
+        self.settings.worst_case(self.period(group), self.demand)
     }
 
     /// What it did so far.

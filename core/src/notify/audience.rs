@@ -43,10 +43,11 @@ impl Audience {
 pub(super) struct Head {
     generation: u32,
     pub(super) count: u32,
+    pub(super) oldest: Option<Key>,
     pub(super) newest: Option<Key>,
 }
 
-const _: () = assert!(size_of::<Head>() == 16);
+const _: () = assert!(size_of::<Head>() == 24);
 
 /// The lists of all clients and groups, each by its place. A place that has
 /// another generation begins anew.
@@ -90,6 +91,7 @@ impl Heads {
         let fresh = Head {
             generation: key.generation(),
             count: 0,
+            oldest: None,
             newest: None,
         };
         let head = heads.get_or_grow(key.index() as u32, fresh)?;

@@ -1,4 +1,8 @@
 //! The relay's side: what was said, to whom, and who got it.
+//!
+//! Who has to be told what is found in lists (`notifier/lists.rs`).
+
+mod lists;
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -7,7 +11,7 @@ use core::time::Duration;
 use super::audience::{Audience, Heads, Membership};
 use super::mailbox::Order;
 use super::replies::{Chain, Replies, Reply, ReplyRefusal};
-use super::terms::{LIFETIME_MIN, NotifierLimits, NotifyError, NotifyOptions};
+use super::terms::{NotifierLimits, NotifyError, NotifyOptions};
 use super::told::Told;
 use crate::collections::{Pool, Slab, TimerKey, Wheel};
 use crate::wire::frame;
@@ -153,23 +157,29 @@ impl Notifier {
         Ok(id)
     }
 
-    /// The first notification for the client behind `after` that lives.
+    /// The first notification for the client behind `after` that lives. What
+    /// was said to its groups before it joined is not for it.
     ///
-    /// O(1) for a client that has all, else in the number of those for it
-    /// alone or its groups that it has not.
+    /// O(1) for a client that has all or nothing, or goes through a list in
+    /// order; else in the number of those for it alone or for a group of its
+    /// that it has not, at most `notifications_per_client_max` and twice
+    /// `notifications_per_group_max`.
     pub fn pending(
         &self,
         client: Key,
         membership: Membership,
         after: NotificationId,
     ) -> Option<(Key, NotificationId)> {
+        let joined = self.told.get(client).joined;
+        let said = after.max(NotificationId::new(self.incarnation, joined));
+        let own = self.first_of(Audience::Client(client), after);
         let subnet = membership.subnet.map(Audience::Subnet);
         let site = membership.site.map(Audience::Site);
-        [Some(Audience::Client(client)), subnet, site]
-            .into_iter()
-            .flatten()
-            .filter_map(|audience| self.first_of(audience, after))
-            .chain(self.first_broadcast(after))
+        let groups = subnet.into_iter().chain(site);
+        groups
+            .filter_map(|audience| self.first_of(audience, said))
+            .chain(self.first_broadcast(said))
+            .chain(own)
             .min_by_key(|(_, id)| *id)
     }
 
@@ -354,92 +364,6 @@ impl Notifier {
         self.replies.len()
     }
 
-    fn check(
-        &self,
-        audience: Audience,
-        payload: &[u8],
-        options: NotifyOptions,
-    ) -> Result<(), NotifyError> {
-        let limits = &self.limits;
-        if payload.len() > limits.payload_bytes_max {
-            return Err(NotifyError::PayloadTooLong {
-                bytes_max: limits.payload_bytes_max,
-            });
-        }
-        if options.lifetime < LIFETIME_MIN || options.lifetime > limits.lifetime_max {
-            return Err(NotifyError::Lifetime {
-                lifetime_max: limits.lifetime_max,
-            });
-        }
-        if options.reply_window > options.lifetime {
-            return Err(NotifyError::ReplyWindow);
-        }
-        let alive = self.heads.get(audience).map_or(0, |head| head.count);
-        if matches!(audience, Audience::Client(_)) {
-            if alive >= limits.notifications_per_client_max {
-                return Err(NotifyError::ClientFull);
-            }
-        } else if alive >= limits.notifications_per_group_max {
-            return Err(NotifyError::GroupFull);
-        }
-        if self.entries.is_full() {
-            return Err(NotifyError::Full);
-        }
-        if self.payload_bytes > limits.payloads_bytes_max.saturating_sub(payload.len()) {
-            return Err(NotifyError::BytesFull);
-        }
-        Ok(())
-    }
-
-    fn enter(&mut self, key: Key, id: NotificationId, audience: Audience) {
-        let live_max = self.limits.notifications_max;
-        trim(&mut self.log, &self.entries, live_max);
-        self.log.push_back((id, key));
-        if audience == Audience::All {
-            trim(&mut self.broadcasts, &self.entries, live_max);
-            self.broadcasts.push_back((id, key));
-        }
-        let Some(head) = self.heads.begin(audience) else {
-            return;
-        };
-        let older = head.newest.replace(key);
-        head.count += 1;
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.older = older;
-        }
-        if let Some(entry) = older.and_then(|older| self.entries.get_mut(older)) {
-            entry.newer = Some(key);
-        }
-    }
-
-    /// The first behind `after` of those for one client or group.
-    fn first_of(&self, audience: Audience, after: NotificationId) -> Option<(Key, NotificationId)> {
-        let mut found = None;
-        let mut next = self.heads.get(audience)?.newest;
-        while let Some(key) = next {
-            let entry = self.entries.get(key)?;
-            if entry.status.id <= after {
-                break;
-            }
-            if !entry.expired {
-                found = Some((key, entry.status.id));
-            }
-            next = entry.older;
-        }
-        found
-    }
-
-    fn first_broadcast(&self, after: NotificationId) -> Option<(Key, NotificationId)> {
-        if self.broadcasts.back().is_none_or(|(id, _)| *id <= after) {
-            return None;
-        }
-        let first = self.broadcasts.partition_point(|(id, _)| *id <= after);
-        self.broadcasts
-            .range(first..)
-            .find(|(_, key)| self.entries.get(*key).is_some_and(|entry| !entry.expired))
-            .map(|(id, key)| (*key, *id))
-    }
-
     /// The handle of a notification that lives.
     pub fn find(&self, id: NotificationId) -> Option<Key> {
         let place = self.log.binary_search_by_key(&id, |(id, _)| *id).ok()?;
@@ -448,39 +372,6 @@ impl Notifier {
             .get(*key)
             .filter(|entry| !entry.expired)
             .map(|_| *key)
-    }
-
-    /// Takes an expired notification out; it is freed when nobody writes it.
-    fn expire(&mut self, key: Key) -> Option<Status> {
-        let entry = self.entries.get_mut(key)?;
-        entry.expired = true;
-        entry.expiry = None;
-        let (status, idle) = (entry.status, entry.writers == 0);
-        if idle {
-            self.remove(key);
-        }
-        Some(status)
-    }
-
-    fn remove(&mut self, key: Key) {
-        let Some(entry) = self.entries.remove(key) else {
-            return;
-        };
-        self.payload_bytes -= entry.payload.len();
-        self.pool.give(entry.payload);
-        self.replies.discard(entry.replies);
-        if let Some(newer) = entry.newer.and_then(|key| self.entries.get_mut(key)) {
-            newer.older = entry.older;
-        }
-        if let Some(older) = entry.older.and_then(|key| self.entries.get_mut(key)) {
-            older.newer = entry.newer;
-        }
-        if let Some(head) = self.heads.get_mut(entry.audience) {
-            head.count -= 1;
-            if head.newest == Some(key) {
-                head.newest = entry.older;
-            }
-        }
     }
 }
 
@@ -502,16 +393,6 @@ impl Machine for Notifier {
             }
         }
         None
-    }
-}
-
-/// Drops the dead from the front, and all of them when they are the half.
-fn trim(log: &mut VecDeque<(NotificationId, Key)>, entries: &Slab<Entry>, live_max: u32) {
-    while log.front().is_some_and(|(_, key)| !entries.contains(*key)) {
-        log.pop_front();
-    }
-    if log.len() >= 2 * live_max as usize {
-        log.retain(|(_, key)| entries.contains(*key));
     }
 }
 

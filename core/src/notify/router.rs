@@ -2,12 +2,13 @@
 
 mod legs;
 mod line;
+mod states;
 mod terms;
 #[cfg(test)]
 mod tests;
 
 use legs::Legs;
-use line::{Last, Line, NO_LINE, Subnet};
+use line::{Last, Line, Subnet};
 pub use line::{LineEvent, LineState};
 pub use terms::{Leg, RouteRefusal, RouterEffect, RouterLimits, Way};
 
@@ -52,7 +53,7 @@ impl Router {
             lines: Chunks::new(lines_max),
             subnets: Chunks::new(clients_max),
             clients: Chunks::new(clients_max),
-            legs: Legs::new(random.bytes(), limits.legs_max),
+            legs: Legs::new(random.bytes(), limits.legs_max, clients_max),
             timers: Wheel::new(lines_max),
             rooms: ReadyList::new(clients_max),
             starved: ReadyList::new(clients_max),
@@ -90,6 +91,45 @@ impl Router {
     /// The line is gone; its legs come back.
     pub fn handle_line_closed(&mut self, line: Key) {
         self.change(line, LineEvent::Closed);
+    }
+
+    /// The line is about to close, and is written no more frames: what it was
+    /// not sent comes back at once, what it was sent it may still confirm.
+    pub fn handle_line_leaving(&mut self, line: Key) {
+        self.change(line, LineEvent::Leaves);
+    }
+
+    /// Nothing can be written to the line until
+    /// [`handle_line_writable`](Self::handle_line_writable). It takes no more
+    /// legs; those that it has come back when it lasts for `served_timeout`.
+    pub fn handle_line_blocked(&mut self, now: Instant, line: Key) {
+        self.now = self.now.max(now);
+        if self.line(line).is_none() {
+            return;
+        }
+        let open = &mut self.lines[line.index() as u32];
+        if open.blocked_at.is_none() {
+            open.blocked_at = Some(self.now);
+            self.change(line, LineEvent::Blocked);
+        }
+    }
+
+    /// The line can be written to again.
+    pub fn handle_line_writable(&mut self, line: Key) {
+        if self.line(line).is_none() {
+            return;
+        }
+        let open = &mut self.lines[line.index() as u32];
+        if open.blocked_at.take().is_none() {
+            return;
+        }
+        let event = match open.state {
+            // Its sulk was over and nobody noticed.
+            LineState::Sulking if open.timer.is_none() => LineEvent::Forgiven,
+            LineState::Held if open.load() >= open.room => LineEvent::Filled,
+            _ => LineEvent::Writable,
+        };
+        self.change(line, event);
     }
 
     /// Which way the next notification goes to a client: `servable` says that
@@ -139,11 +179,18 @@ impl Router {
         if open.state != LineState::Ready {
             return Err(RouteRefusal::NoRoom);
         }
+        let subnet = self.subnet_place(open.subnet);
+        if subnet.is_some_and(|subnet| self.has_its_share(subnet)) {
+            return Err(RouteRefusal::NoRoom);
+        }
         let leg = Leg {
             client,
             notification,
         };
         let place = self.legs.insert(leg)?;
+        if let Some(subnet) = subnet {
+            self.subnets[subnet].legs += 1;
+        }
         let open = &mut self.lines[line.index() as u32];
         self.legs.push(&mut open.queue, place);
         if open.load() >= open.room {
@@ -178,13 +225,8 @@ impl Router {
             return None;
         };
         open.begun = sequence;
-        for _ in 0..n {
-            let Some(place) = self.legs.pop(&mut open.queue) else {
-                break;
-            };
-            self.legs.stamp(place, sequence, self.now);
-            self.legs.push(&mut open.outstanding, place);
-        }
+        let queues = (&mut open.queue, &mut open.outstanding);
+        self.legs.begin(queues, n, (sequence, self.now));
         if open.timer.is_none() {
             self.watch(line);
         }
@@ -197,18 +239,16 @@ impl Router {
         if self.line(line).is_none() {
             return;
         }
-        let mut skipped = false;
-        for _ in 0..n {
+        let mut skipped = 0;
+        while skipped < n {
             let open = &mut self.lines[line.index() as u32];
             let Some(place) = self.legs.pop(&mut open.queue) else {
                 break;
             };
             self.legs.remove(place);
-            skipped = true;
+            skipped += 1;
         }
-        if skipped {
-            self.freed(line);
-        }
+        self.freed(line, skipped);
     }
 
     /// The peer says that all its frames up to `sequence` are done. False if
@@ -224,10 +264,11 @@ impl Router {
         let open = &mut self.lines[line.index() as u32];
         let before = open.outstanding.len();
         self.legs.confirm(&mut open.outstanding, sequence);
-        if open.outstanding.len() < before {
+        let confirmed = before - open.outstanding.len();
+        if confirmed > 0 {
             self.watch(line);
-            self.freed(line);
         }
+        self.freed(line, confirmed);
         true
     }
 
@@ -268,24 +309,33 @@ impl Router {
     fn route_by_peer(&mut self, place: u32, avoided: Option<Key>, datagram: bool) -> Way {
         let (best, spare) = self.compare(place, avoided);
         if let Some(line) = best.or_else(|| spare.filter(|_| !datagram)) {
-            if !self.legs.is_full() {
-                return Way::Peer(line);
+            if self.legs.is_full() {
+                self.starved.push(place);
+                return Way::Later;
             }
-            self.starved.push(place);
-            return Way::Later;
+            if self.has_its_share(place) {
+                self.subnets[place].waits = true;
+                return Way::Later;
+            }
+            return Way::Peer(line);
         }
-        // The one to avoid is nothing to wait for while there is another way.
+        // The one to avoid is nothing to wait for while there is another way,
+        // nor is one that is blocked.
         let avoids = avoided.is_some_and(|line| self.is_full_in(line, place));
         let subnet = &mut self.subnets[place];
         let others = subnet.full - u32::from(avoids);
         if datagram && (others == 0 || spare.is_some()) {
             Way::Datagram
-        } else if subnet.full > 0 {
+        } else if subnet.full + subnet.held > 0 {
             subnet.waits = true;
             Way::Later
         } else {
             Way::None
         }
+    }
+
+    fn has_its_share(&self, subnet: u32) -> bool {
+        self.subnets[subnet].legs >= self.limits.legs_per_subnet_max
     }
 
     fn is_full_in(&self, line: Key, subnet: u32) -> bool {
@@ -319,124 +369,6 @@ impl Router {
             self.subnets[place].ready = line.next;
         }
         (best.map(|(_, key)| key), spare)
-    }
-
-    /// The line changes its state, if the event means anything to it.
-    fn change(&mut self, line: Key, event: LineEvent) {
-        let Some(state) = self.line(line).map(|line| line.state) else {
-            return;
-        };
-        let Some(next) = state.after(event) else {
-            return;
-        };
-        self.leave(line);
-        let place = line.index() as u32;
-        self.lines[place].state = next;
-        if matches!(event, LineEvent::TimedOut | LineEvent::Closed) {
-            let open = &mut self.lines[place];
-            self.legs.give_back(&mut open.outstanding);
-            self.legs.give_back(&mut open.queue);
-            self.watch(line);
-        }
-        self.enter(line);
-    }
-
-    /// Takes the line out of where its subnet has lines of its state.
-    fn leave(&mut self, line: Key) {
-        let own = self.lines[line.index() as u32];
-        let Some(place) = self.subnet_place(own.subnet) else {
-            return;
-        };
-        match own.state {
-            LineState::Ready => {
-                let only = own.next == line.index() as u32;
-                let subnet = &mut self.subnets[place];
-                if only {
-                    subnet.ready = NO_LINE;
-                } else if subnet.ready == line.index() as u32 {
-                    subnet.ready = own.next;
-                }
-                self.lines[own.previous].next = own.next;
-                self.lines[own.next].previous = own.previous;
-            }
-            LineState::Full => self.subnets[place].full -= 1,
-            LineState::Sulking | LineState::Closed => {}
-        }
-    }
-
-    /// Puts the line to those of its state.
-    fn enter(&mut self, line: Key) {
-        let at = line.index() as u32;
-        let (state, subnet) = (self.lines[at].state, self.lines[at].subnet);
-        let Some(place) = self.subnet_place(subnet) else {
-            return;
-        };
-        match state {
-            LineState::Ready => {
-                let subnet = &mut self.subnets[place];
-                if subnet.ready == NO_LINE {
-                    subnet.ready = at;
-                    self.lines[at].previous = at;
-                }
-                let first = subnet.ready;
-                let last = self.lines[first].previous;
-                self.lines[at].next = first;
-                self.lines[at].previous = last;
-                self.lines[last].next = at;
-                self.lines[first].previous = at;
-            }
-            LineState::Full => self.subnets[place].full += 1,
-            LineState::Sulking => {}
-            LineState::Closed => self.subnets[place].lines -= 1,
-        }
-        // There is room, or nothing to wait for any more.
-        let subnet = &mut self.subnets[place];
-        if subnet.waits && (subnet.ready != NO_LINE || subnet.full == 0) {
-            subnet.waits = false;
-            self.rooms.push(place);
-        }
-    }
-
-    fn freed(&mut self, line: Key) {
-        self.change(line, LineEvent::Freed);
-    }
-
-    /// Sets the line's timer to what it waits for: the confirmation of its
-    /// oldest batch, or the end of its sulk.
-    fn watch(&mut self, line: Key) {
-        let own = &mut self.lines[line.index() as u32];
-        let due = match own.state {
-            LineState::Sulking => Some(self.now + self.limits.sulk),
-            LineState::Closed => None,
-            LineState::Ready | LineState::Full => own
-                .outstanding
-                .first()
-                .and_then(|place| self.legs.begun_at(place))
-                .map(|begun_at| begun_at + self.limits.served_timeout),
-        };
-        match (own.timer, due) {
-            (Some(timer), Some(due)) => _ = self.timers.reschedule(timer, due),
-            (Some(timer), None) => {
-                self.timers.cancel(timer);
-                own.timer = None;
-            }
-            // There is a timer for each line, so there is room.
-            (None, Some(due)) => own.timer = self.timers.insert(due, line).ok(),
-            (None, None) => {}
-        }
-    }
-
-    fn handle_timer(&mut self, line: Key) {
-        if self.line(line).is_none() {
-            return;
-        }
-        let own = &mut self.lines[line.index() as u32];
-        own.timer = None;
-        let event = match own.state {
-            LineState::Sulking => LineEvent::Forgiven,
-            _ => LineEvent::TimedOut,
-        };
-        self.change(line, event);
     }
 
     fn line(&self, line: Key) -> Option<&Line> {

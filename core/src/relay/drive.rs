@@ -1,20 +1,29 @@
-//! The door in and the door out.
+//! The door in and the door out. What happens on one connection is in
+//! `drive/step.rs`.
+
+mod step;
 
 use alloc::boxed::Box;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::connection::{Closing, Conn, HttpConn, Role, Route};
 use super::frames::PEER_ENDED;
-use super::line::Source;
-use super::routing::{Routed, membership_of};
+use super::routing::Routed;
 use super::{Event, Relay, Sweep};
-use crate::notify::{Membership, NotifierEffect};
+use crate::notify::NotifierEffect;
 use crate::registration::RegistryEffect;
-use crate::wire::message::{self, ByeReason, Hello};
+use crate::wire::message::ByeReason;
 use crate::{
-    AcceptError, ClientId, Close, CloseReason, ConnId, Deadline, Endpoint, Input, Instant, Key,
-    Machine, OUTPUT_BUF_MIN, Output, http,
+    AcceptError, Close, CloseReason, ConnId, Deadline, Endpoint, Input, Instant, Key, Machine,
+    OUTPUT_BUF_MIN, Output, http,
 };
+
+/// Steps on the way to clients that one poll takes without an output. Then the
+/// driver gets its turn, and what came meanwhile goes first.
+const ROUTES_PER_POLL: u32 = 256;
+/// How long that turn lasts at least: no time at all.
+const TURN: Duration = Duration::from_micros(1);
 
 /// What one step on a connection came to; `Written` is in the caller's buffer.
 pub(super) enum Step {
@@ -66,6 +75,7 @@ impl Endpoint for Relay {
                 needed: OUTPUT_BUF_MIN,
             };
         }
+        let mut routes_left = ROUTES_PER_POLL;
         loop {
             if let Some(event) = self.next_event() {
                 return Output::Event(event);
@@ -75,6 +85,9 @@ impl Endpoint for Relay {
                 None => match self.next_conn() {
                     Some(conn) => self.step(conn, buf),
                     None if !self.events.is_empty() => None,
+                    None if !self.may_route(&mut routes_left) => {
+                        return Output::Wait(self.deadline());
+                    }
                     None => match self.next_route(buf) {
                         Routed::Datagram { to, len } => Some(Step::Datagram { to, len }),
                         Routed::Again => None,
@@ -178,7 +191,10 @@ impl Relay {
         conn.blocked = true;
         match &mut conn.role {
             Role::Http(http) => http.server.handle_blocked(now),
-            Role::Line(line) => line.handle_blocked(stall),
+            Role::Line(line) => {
+                line.handle_blocked(stall);
+                self.router.handle_line_blocked(now, id.key());
+            }
             Role::Closing(_) => {}
         }
         self.rearm(id.key());
@@ -190,7 +206,10 @@ impl Relay {
         conn.blocked = false;
         match &mut conn.role {
             Role::Http(http) => http.server.handle_writable(now),
-            Role::Line(line) => line.handle_writable(),
+            Role::Line(line) => {
+                line.handle_writable();
+                self.router.handle_line_writable(id.key());
+            }
             Role::Closing(_) => {}
         }
         self.touched(id);
@@ -208,7 +227,7 @@ impl Relay {
     }
 
     fn handle_closed(&mut self, id: ConnId, why: CloseReason) {
-        self.leave(id, close_text(why));
+        self.leave(id, step::close_text(why));
         let Some(conn) = self.conns.remove(id.key()) else {
             self.stats.stale_inputs += 1;
             return;
@@ -265,13 +284,35 @@ impl Relay {
         }
     }
 
+    /// Whether a step on the way to clients may follow. One poll takes so many
+    /// without an output; the rest is for the next one that is not before its
+    /// time.
+    fn may_route(&mut self, routes_left: &mut u32) -> bool {
+        if self.routes_at.is_some_and(|at| at > self.now) {
+            return false;
+        }
+        self.routes_at = match routes_left.checked_sub(1) {
+            Some(left) => {
+                *routes_left = left;
+                None
+            }
+            None => Some(self.now + TURN),
+        };
+        self.routes_at.is_none()
+    }
+
     fn deadline(&self) -> Option<Deadline> {
         [
+            (self.routes_at, "fan-out"),
             (self.timers.next_deadline(), "connection"),
             (self.registry.poll_timeout(), "registration"),
             (self.notifier.poll_timeout(), "notification"),
             (self.router.poll_timeout(), "peer"),
-            (self.paced_until, "rate of datagrams"),
+            (
+                self.paced_until
+                    .filter(|_| self.fanout.next_paced().is_some()),
+                "rate of datagrams",
+            ),
         ]
         .into_iter()
         .filter_map(|(at, reason)| at.map(|at| Deadline { at, reason }))
@@ -380,169 +421,14 @@ impl Relay {
     }
 
     fn drain_conn(&mut self, id: ConnId) {
-        let (now, window) = (self.now, self.return_window_ms());
+        let now = self.now;
         let Some(conn) = self.conns.get_mut(id.key()) else {
             return;
         };
         match &mut conn.role {
             Role::Http(http) => http.server.drain(now, &mut self.pool),
-            Role::Line(line) => line.owe_bye(ByeReason::ShuttingDown, window),
+            Role::Line(_) => self.say_bye(id, ByeReason::ShuttingDown),
             Role::Closing(_) => {}
         }
-    }
-
-    /// Does the next thing on a connection, and puts it back on the list as
-    /// long as it wants more.
-    fn step(&mut self, id: ConnId, buf: &mut [u8]) -> Option<Step> {
-        let conn = self.conns.get_mut(id.key())?;
-        let step = match &mut conn.role {
-            Role::Http(_) => self.step_http(id, buf),
-            Role::Line(_) => self.step_line(id, buf),
-            Role::Closing(Closing::Tell(how)) => {
-                let how = *how;
-                conn.role = Role::Closing(match how {
-                    Close::Finish => Closing::Lingering(self.now + self.settings.http.linger),
-                    Close::Abort => Closing::Told,
-                });
-                Some(Step::Output(Output::Close { conn: id, how }))
-            }
-            Role::Closing(_) => None,
-        };
-        if step.is_some() && self.wants_more(id) {
-            self.wake(id);
-        }
-        self.rearm(id.key());
-        step
-    }
-
-    fn wants_more(&self, id: ConnId) -> bool {
-        self.conns
-            .get(id.key())
-            .is_some_and(|conn| match &conn.role {
-                Role::Http(_) => true,
-                Role::Line(line) => {
-                    let membership = self.membership(line.client);
-                    conn.resume
-                        || line.over().is_some()
-                        || line.wants_write(&self.notifier, membership)
-                        || line.is_between_frames()
-                            && self.router.next_batch(id.key()).next().is_some()
-                }
-                Role::Closing(closing) => matches!(closing, Closing::Tell(_)),
-            })
-    }
-
-    fn step_line(&mut self, id: ConnId, buf: &mut [u8]) -> Option<Step> {
-        let hello = Hello {
-            version: message::VERSION,
-            incarnation: self.settings.registry.incarnation,
-            body_bytes_max: self.limits.frame_body_bytes_max,
-        };
-        let conn = self.conns.get_mut(id.key())?;
-        let Role::Line(line) = &mut conn.role else {
-            return None;
-        };
-        let record = self.registry.get(line.client);
-        let membership = record.map_or_else(Membership::default, membership_of);
-        let name = record.map_or(ClientId([0; 16]), |record| record.id);
-        if !conn.blocked {
-            let mut source = Source {
-                notifier: &mut self.notifier,
-                name,
-                membership,
-                hello,
-            };
-            let (mut len, begun) = line.write(&mut source, buf);
-            if begun > 0 {
-                self.stats.sent.add("connection", begun);
-            }
-            let serves = line.serves.filter(|_| line.is_between_frames());
-            let over = line.over();
-            if let Some(subnet) = serves {
-                len += self.write_serve(id.key(), subnet, &mut buf[len..]);
-            }
-            if len > 0 {
-                return Some(Step::Written { conn: id, len });
-            }
-            if let Some(reason) = over {
-                self.end(id, Close::Finish, reason.name());
-                return self.step(id, buf);
-            }
-        }
-        let conn = self.conns.get_mut(id.key())?;
-        if conn.resume && matches!(&conn.role, Role::Line(line) if line.can_take()) {
-            conn.resume = false;
-            return Some(Step::Output(Output::Resume { conn: id }));
-        }
-        None
-    }
-
-    /// Ends the connection: what it held is given back at once, the driver is
-    /// told at the next look.
-    pub(super) fn end(&mut self, id: ConnId, how: Close, why: &'static str) {
-        let open = |conn: &Conn| !matches!(conn.role, Role::Closing(_));
-        if !self.conns.get(id.key()).is_some_and(open) {
-            return;
-        }
-        self.leave(id, why);
-        if let Some(conn) = self.conns.get_mut(id.key()) {
-            conn.role = Role::Closing(Closing::Tell(how));
-        }
-        self.touched(id);
-    }
-
-    /// Takes the connection out of what it belonged to.
-    fn leave(&mut self, id: ConnId, why: &'static str) {
-        let Some(conn) = self.conns.get_mut(id.key()) else {
-            return;
-        };
-        match &mut conn.role {
-            Role::Http(http) => {
-                http.server.handle_closed(&mut self.pool);
-                let route = core::mem::replace(&mut http.route, Route::Idle);
-                let mut over = (0, true);
-                while let Some(effect) = http.server.poll() {
-                    match effect {
-                        http::Effect::Finished { status, aborted } => over = (status, aborted),
-                        http::Effect::Refused(why) => self.stats.http_refused.count(why.as_str()),
-                        _ => {}
-                    }
-                }
-                self.request_over(route, over.0, over.1);
-            }
-            Role::Line(line) => {
-                self.unfinished_bytes -= line.held_bytes as usize;
-                line.release(&mut self.notifier, &mut self.pool);
-                let (client, written_through) = (line.client, line.written_through());
-                self.router.handle_line_closed(id.key());
-                self.stats.lines -= 1;
-                if let Some(record) = self.registry.get(client) {
-                    let name = record.id;
-                    if self.registry.handle_disconnected(client, id) {
-                        self.bring_again(client, written_through);
-                    }
-                    self.events.push_back(Event::Disconnected {
-                        client: name,
-                        conn: id,
-                        why,
-                    });
-                }
-            }
-            Role::Closing(_) => return,
-        }
-        if let Some(conn) = self.conns.get_mut(id.key()) {
-            conn.role = Role::Closing(Closing::Told);
-        }
-    }
-}
-
-const fn close_text(why: CloseReason) -> &'static str {
-    match why {
-        CloseReason::Done => "closed in order",
-        CloseReason::Local => "closed by this end",
-        CloseReason::Reset => "reset by the peer",
-        CloseReason::Failed => "input or output failed",
-        CloseReason::Tls => "TLS failed",
-        CloseReason::Storage => "the file behind the transfer failed",
     }
 }

@@ -1,10 +1,10 @@
 //! Persistent connections: how they open, and the frames of clients.
 
+use super::Relay;
 use super::connection::{Role, Route};
 use super::event::Event;
 use super::line::Line;
 use super::routing::membership_of;
-use super::{Relay, whole_millis};
 use crate::notify::ReplyRefusal;
 use crate::wire::message::{ByeReason, ToRelay};
 use crate::{ClientId, Close, ConnId, NotificationId};
@@ -62,15 +62,15 @@ impl Relay {
         self.touched(id);
     }
 
+    /// The client is told goodbye: from now on it is nobody's peer.
     pub(super) fn say_bye(&mut self, id: ConnId, reason: ByeReason) {
         let window = match reason {
-            ByeReason::ShuttingDown => whole_millis(self.settings.return_window),
+            ByeReason::ShuttingDown => self.return_window_ms(),
             _ => 0,
         };
-        if let Some(conn) = self.conns.get_mut(id.key())
-            && let Role::Line(line) = &mut conn.role
-        {
+        if let Some(line) = self.line_of(id) {
             line.owe_bye(reason, window);
+            self.router.handle_line_leaving(id.key());
             self.touched(id);
         }
     }

@@ -113,7 +113,7 @@ impl Line {
 
     /// Whether another reply can be confirmed.
     pub(super) const fn can_take(&self) -> bool {
-        !self.owed.taken.is_full() && self.owed.bye.is_none() && self.owed.over.is_none()
+        !self.owed.taken.is_full() && !self.is_leaving()
     }
 
     pub(super) fn owe_taken(&mut self, id: NotificationId) {
@@ -124,7 +124,7 @@ impl Line {
     /// Ends the connection behind what was begun.
     pub(super) const fn owe_bye(&mut self, reason: ByeReason, retry_after_ms: u32) {
         self.frame_due = None;
-        if self.owed.bye.is_none() && self.owed.over.is_none() {
+        if !self.is_leaving() {
             self.owed.bye = Some(Bye {
                 reason,
                 retry_after_ms,
@@ -142,9 +142,14 @@ impl Line {
         self.cursor
     }
 
+    /// Whether the goodbye was written, or is owed.
+    pub(super) const fn is_leaving(&self) -> bool {
+        self.owed.bye.is_some() || self.owed.over.is_some()
+    }
+
     /// Whether a whole frame can follow what was written.
     pub(super) const fn is_between_frames(&self) -> bool {
-        self.partial.is_none() && self.owed.bye.is_none() && self.owed.over.is_none()
+        self.partial.is_none() && !self.is_leaving()
     }
 
     /// Whether there is something to write.
@@ -169,7 +174,7 @@ impl Line {
             return (len, 0);
         }
         len += self.write_owed(source.hello, &mut buf[len..]);
-        if self.owed.bye.is_some() || self.owed.over.is_some() {
+        if self.is_leaving() {
             return (len, 0);
         }
         let mut begun = 0;

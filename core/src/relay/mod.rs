@@ -41,6 +41,7 @@ use crate::collections::{Pool, ReadyList, Slab, Wheel};
 use crate::notify::{self, Audience, Notifier, NotifyError, NotifyOptions, Router};
 use crate::rate::Bucket;
 use crate::registration::{ClientRecord, Registry, Subnet, SubnetName};
+use crate::wire::datagram::Fanout as Digest;
 use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId, Random, http};
 use connection::Conn;
 use fanout::Fanout;
@@ -59,6 +60,11 @@ pub struct Relay {
     datagram_rate: Bucket,
     /// When datagrams that wait for the rate may go on.
     paced_until: Option<Instant>,
+    /// What the last frame for a peer shared, digested in its second: the next
+    /// one mostly shares it too.
+    served_digest: Option<(Key, u32, Digest)>,
+    /// When fan-outs go on, after the driver had its turn.
+    routes_at: Option<Instant>,
     conns: Slab<Conn>,
     requests: Slab<ConnId>,
     /// Connections that have something to do, each once.
@@ -122,6 +128,8 @@ impl Relay {
                 settings.datagrams_per_second_max / 10,
             ),
             paced_until: None,
+            served_digest: None,
+            routes_at: None,
             conns: Slab::new(limits.connections_max),
             requests: Slab::new(limits.requests_max),
             ready: ReadyList::new(limits.connections_max),
@@ -139,7 +147,8 @@ impl Relay {
         }
     }
 
-    /// Tells something to one client or to all that are registered now.
+    /// Tells something to one client, or to those of a subnet, of a site or of
+    /// all that are registered now.
     ///
     /// # Errors
     /// [`NotifyError`]; nothing is changed then.
@@ -209,25 +218,23 @@ impl Relay {
             .map(|(key, record)| (key.index(), record))
     }
 
-    /// The first client at or behind a place that a notification is for and
-    /// that has not replied, with its place. `None` at the end, and when the
-    /// notification is unknown or has expired.
+    /// The first client at or behind a place, with its place, if a notification
+    /// is for it and it has not replied: `None` in its stead if it is not
+    /// missing, and the next one is behind it. So that no call looks at more than
+    /// one client, to page through those that are missing is the caller's.
+    ///
+    /// `None` at the end, and when the notification is unknown or has expired.
     pub fn missing_from(
         &self,
         notification: NotificationId,
         place: usize,
-    ) -> Option<(usize, &ClientRecord)> {
+    ) -> Option<(usize, Option<&ClientRecord>)> {
         let key = self.notifier.find(notification)?;
-        let mut place = place;
-        loop {
-            let (client, record) = self.registry.next_from(place)?;
-            let membership = membership_of(record);
-            let concerned = self.notifier.concerns(key, client, membership);
-            if concerned && !self.notifier.has_replied(notification, record.id) {
-                return Some((client.index(), record));
-            }
-            place = client.index() + 1;
-        }
+        let (client, record) = self.registry.next_from(place)?;
+        let membership = membership_of(record);
+        let missing = self.notifier.concerns(key, client, membership)
+            && !self.notifier.has_replied(notification, record.id);
+        Some((client.index(), missing.then_some(record)))
     }
 
     /// The first subnet at or behind a place, with its place: to page through

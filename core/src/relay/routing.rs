@@ -1,25 +1,28 @@
 //! The ways of notifications to clients without a connection of their own: by
 //! a peer of their subnet, or by datagram.
+//!
+//! Here is what goes next; what becomes of one client's turn is in
+//! `routing/bring.rs`, what a peer is handed in `routing/serve.rs`.
+
+mod bring;
+mod serve;
 
 use core::net::SocketAddr;
 
 use super::Relay;
-use super::connection::Role;
-use super::fanout::{Spread, Task};
-use crate::notify::{Audience, Membership, Order, RouteRefusal, RouterEffect, Way};
-use crate::registration::{ClientRecord, Qualifier};
-use crate::wire::datagram::{Content, Fanout as Digest, Hint, PAYLOAD_BYTES_MAX, Test};
-use crate::wire::message::{Notification, ServeWriter};
-use crate::{ClientId, ConnId, Instant, Key, Machine, NotificationId};
+use super::fanout::{Lane, Source, Spread, Turn};
+use crate::notify::{Audience, Membership, RouterEffect};
+use crate::registration::{ClientRecord, Registry, Subnet};
+use crate::wire::datagram::{Content, Hint, PAYLOAD_BYTES_MAX};
+use crate::wire::message::Notification;
+use crate::{Key, Machine, NotificationId};
+use bring::Brought;
 
-/// Members of a subnet that one step visits: so many share a frame at least.
-const MEMBERS_PER_STEP: usize = 64;
+/// Turns of a subnet that one step takes: so many share a frame at least.
+const TURNS_PER_STEP: usize = 128;
 /// Notifications that a lost connection gives back; what is behind them the
 /// client finds in its inbox.
 const BROUGHT_AGAIN_MAX: usize = 64;
-/// Bytes of a frame that a peer passes on: small beside what is written at
-/// once, large beside what its targets share.
-const SERVE_BYTES_MAX: usize = 16_384;
 
 /// What one step on the way to clients came to; a datagram is in the caller's
 /// buffer.
@@ -33,30 +36,12 @@ pub(super) enum Routed {
     Idle,
 }
 
-/// What became of one client's turn.
-enum Brought {
-    /// It is on its way, or needs none.
-    Done,
-    Datagram {
-        to: SocketAddr,
-        len: usize,
-    },
-    /// All peers of the subnet are busy; the router tells when there is room.
-    Later,
-    /// The rate of datagrams is used up until the moment.
-    Paced(Instant),
-}
-
 impl Relay {
     /// Sends a notification on its way to who it is for.
     pub(super) fn distribute(&mut self, audience: Audience, notification: Key, id: NotificationId) {
         match audience {
             Audience::Client(client) => self.bring_to(client, notification),
-            Audience::Subnet(subnet) => {
-                if !self.fanout.push_all(subnet, notification, true) {
-                    self.stats.left_to_inbox.count("no_room");
-                }
-            }
+            Audience::Subnet(subnet) => self.push_all(subnet, notification, true),
             Audience::Site(site) => self.spread(notification, id, Some(site)),
             Audience::All => {
                 self.walk();
@@ -70,11 +55,21 @@ impl Relay {
             notification,
             id,
             site,
+            begun: false,
             place: 0,
         };
         let notifier = &self.notifier;
         let is_alive = |id| notifier.status(id).is_some();
         self.fanout.spread(spread, notifier.len(), is_alive);
+    }
+
+    /// Queues a notification for the members of a subnet. Without room they
+    /// find it in their inboxes.
+    fn push_all(&mut self, subnet: Key, notification: Key, wakes: bool) {
+        if let Err(why) = self.fanout.push_all(subnet, notification, wakes) {
+            let clients = self.registry.subnet(subnet).map_or(0, |it| it.clients);
+            self.stats.left_to_inbox.add(why.name(), clients as u64);
+        }
     }
 
     /// Sends a notification on its way to one client.
@@ -83,9 +78,9 @@ impl Relay {
             return self.wake(conn);
         }
         if let Some(record) = self.registry.get(client)
-            && !self.fanout.push_one(record.subnet, client, notification)
+            && let Err(why) = self.fanout.push_one(record.subnet, client, notification)
         {
-            self.stats.left_to_inbox.count("no_room");
+            self.stats.left_to_inbox.count(why.name());
         }
     }
 
@@ -104,13 +99,13 @@ impl Relay {
 
     /// Goes on with what is on its way to clients without a connection.
     pub(super) fn next_route(&mut self, buf: &mut [u8]) -> Routed {
-        if let Some(effect) = self.router.poll() {
-            self.handle_routed(effect);
+        if self.handle_router() {
             return Routed::Again;
         }
-        if self.paced_until.is_some_and(|at| at <= self.now) {
-            self.paced_until = None;
-            self.fanout.unpace();
+        if let Some(place) = self.fanout.next_paced()
+            && self.paced_until.is_none_or(|at| at <= self.now)
+        {
+            return self.step_paced(place, buf);
         }
         if let Some(place) = self.fanout.next_subnet() {
             return self.step_subnet(place, buf);
@@ -121,35 +116,37 @@ impl Relay {
         }
     }
 
-    fn handle_routed(&mut self, effect: RouterEffect) {
-        match effect {
-            RouterEffect::Served {
-                client,
-                notification,
-            } => {
-                self.count_loose(client, notification);
-                self.stats.sent.count("peer");
-            }
-            RouterEffect::Reroute {
-                client,
-                notification,
-            } => {
-                self.stats.rerouted += 1;
-                if self.notifier.is_alive(notification) {
-                    self.bring_to(client, notification);
+    /// Takes some of what the router tells; false if it tells nothing.
+    fn handle_router(&mut self) -> bool {
+        let (mut taken, mut served) = (0, 0);
+        while taken < TURNS_PER_STEP
+            && let Some(effect) = self.router.poll()
+        {
+            taken += 1;
+            match effect {
+                RouterEffect::Served {
+                    client,
+                    notification,
+                } => {
+                    self.count_loose(client, notification);
+                    served += 1;
                 }
+                RouterEffect::Reroute {
+                    client,
+                    notification,
+                } => {
+                    self.stats.rerouted += 1;
+                    if self.notifier.is_alive(notification) {
+                        self.bring_to(client, notification);
+                    }
+                }
+                RouterEffect::Room { subnet } => self.fanout.handle_room(subnet),
             }
-            RouterEffect::Room { subnet } => self.fanout.wake(subnet),
         }
-    }
-
-    /// A peer or a datagram brought the notification to the client.
-    fn count_loose(&mut self, client: Key, notification: Key) {
-        if let Some(record) = self.registry.get(client) {
-            let client = (client, record.id);
-            self.notifier
-                .handle_sent(client, notification, Order::Loose);
+        if served > 0 {
+            self.stats.sent.add("peer", served);
         }
+        taken > 0
     }
 
     /// Puts the notification that is next into the queue of the next subnet.
@@ -158,18 +155,14 @@ impl Relay {
             return false;
         };
         let (notification, site) = (spread.notification, spread.site);
-        let subnet = self.registry.next_subnet_from(spread.place);
-        let alive = self.notifier.status(spread.id).is_some();
-        let Some(subnet) = subnet.filter(|_| alive) else {
+        let alive = self.notifier.is_alive(notification);
+        let subnet = next_subnet(&mut self.registry, spread).filter(|_| alive);
+        let Some(subnet) = subnet else {
             self.fanout.end_spread();
             return true;
         };
-        spread.place = subnet.key.index() + 1;
-        if site.is_none_or(|site| subnet.name.qualifier == Qualifier::Site(site)) {
-            // There is room: it was asked for.
-            self.fanout
-                .push_all(subnet.key, notification, site.is_some());
-        }
+        // There is room, unless the subnet has its share.
+        self.push_all(subnet.key, notification, site.is_some());
         true
     }
 
@@ -179,29 +172,12 @@ impl Relay {
             self.fanout.drop_queue(place);
             return Routed::Again;
         };
-        for _ in 0..MEMBERS_PER_STEP {
-            let Some((key, task)) = self.fanout.front(subnet) else {
+        self.fanout.settle(subnet);
+        for _ in 0..TURNS_PER_STEP {
+            let Some(turn) = self.fanout.next_turn(subnet) else {
                 return Routed::Again;
             };
-            let task = *task;
-            let Some(client) = self.next_of(subnet, key, task) else {
-                self.fanout.finish(subnet, key);
-                continue;
-            };
-            let brought = self.bring(subnet, client, (key, task), buf);
-            match brought {
-                Brought::Later => return Routed::Again,
-                Brought::Paced(at) => {
-                    self.fanout.pace(subnet);
-                    self.paced_until = Some(at);
-                    return Routed::Again;
-                }
-                Brought::Done | Brought::Datagram { .. } => match task.only {
-                    Some(_) => self.fanout.finish(subnet, key),
-                    None => self.registry.pass_member(subnet),
-                },
-            }
-            if let Brought::Datagram { to, len } = brought {
+            if let Brought::Datagram { to, len } = self.take_turn(subnet, turn, buf) {
                 self.fanout.wake(subnet);
                 return Routed::Datagram { to, len };
             }
@@ -210,225 +186,76 @@ impl Relay {
         Routed::Again
     }
 
-    /// The client whose turn it is; `None` if the task is done.
-    fn next_of(&mut self, subnet: Key, key: Key, task: Task) -> Option<Key> {
-        if !self.notifier.is_alive(task.notification) {
+    /// The rate allows for a datagram: one client of the subnet gets its own.
+    fn step_paced(&mut self, place: u32, buf: &mut [u8]) -> Routed {
+        let Some(subnet) = self.registry.subnet_at(place) else {
+            self.fanout.drop_queue(place);
+            return Routed::Again;
+        };
+        self.fanout.settle(subnet);
+        let brought = match self.fanout.next_paced_turn(subnet) {
+            Some(turn) => self.take_turn(subnet, turn, buf),
+            None => Brought::Done,
+        };
+        match brought {
+            Brought::Paced => return Routed::Again,
+            Brought::Done | Brought::Later | Brought::Datagram { .. } => self.fanout.turn_paced(),
+        }
+        match brought {
+            Brought::Datagram { to, len } => Routed::Datagram { to, len },
+            _ => Routed::Again,
+        }
+    }
+
+    /// Gives the client whose turn it is what is there for it, or lets it wait
+    /// apart from the others.
+    fn take_turn(&mut self, subnet: Key, turn: Turn, buf: &mut [u8]) -> Brought {
+        let Some(client) = self.who(subnet, turn) else {
+            return Brought::Done;
+        };
+        let brought = self.bring(subnet, client, turn, buf);
+        let lane = match brought {
+            Brought::Done | Brought::Datagram { .. } => None,
+            Brought::Later => Some(Lane::Peer),
+            Brought::Paced => Some(Lane::Rate),
+        };
+        match lane {
+            None => self.fanout.finish(subnet, turn),
+            Some(lane) => {
+                if !self.fanout.delay(subnet, client, turn, lane) {
+                    self.stats.left_to_inbox.count("no_room");
+                }
+            }
+        }
+        if turn.source == Source::Walk {
+            self.registry.pass_member(subnet);
+        }
+        brought
+    }
+
+    /// The client whose turn it is; `None` if the turn is over with that.
+    fn who(&mut self, subnet: Key, turn: Turn) -> Option<Key> {
+        let notification = self.fanout.task(turn.task)?.notification;
+        let alive = self.notifier.is_alive(notification);
+        if turn.source != Source::Walk {
+            if !alive {
+                self.fanout.finish(subnet, turn);
+            }
+            return turn.client.filter(|_| alive);
+        }
+        if alive && self.fanout.begins_walk(turn.task) {
+            self.registry.begin_walk(subnet);
+        }
+        let member = self.registry.walked_member(subnet).filter(|_| alive);
+        let Some(member) = member else {
+            self.fanout.end_walk(subnet);
+            return None;
+        };
+        if self.fanout.waits_already(subnet, member, turn.task) {
+            self.registry.pass_member(subnet);
             return None;
         }
-        if task.only.is_some() {
-            return task.only;
-        }
-        if !task.begun {
-            self.registry.begin_walk(subnet);
-            if let Some((at, task)) = self.fanout.front(subnet)
-                && at == key
-            {
-                task.begun = true;
-            }
-        }
-        self.registry.walked_member(subnet)
-    }
-
-    /// Brings the notification to one client, or one step nearer.
-    fn bring(
-        &mut self,
-        subnet: Key,
-        client: Key,
-        (key, task): (Key, Task),
-        buf: &mut [u8],
-    ) -> Brought {
-        let notification = task.notification;
-        let Some(record) = self.registry.get(client) else {
-            return Brought::Done;
-        };
-        let (is_connected, address) = (record.is_connected(), record.udp_address());
-        let servable = record.is_servable();
-        // A port that was only stated may lie behind a firewall.
-        let reached = record.is_udp_proven() && address.is_some();
-        if !record.is_proven() {
-            // Its registration may be a recording; what proves the client,
-            // the inbox first of all, brings it what it missed.
-            self.stats.left_to_inbox.count("unproven");
-            return Brought::Done;
-        }
-        if !self
-            .notifier
-            .concerns(notification, client, membership_of(record))
-        {
-            return Brought::Done;
-        }
-        if is_connected {
-            if task.wakes
-                && let Some(conn) = self.registry.connection(client)
-            {
-                self.wake(conn);
-            }
-            return Brought::Done;
-        }
-        let way = self
-            .router
-            .route(self.now, client, subnet, servable, reached);
-        match (way, address) {
-            (Way::Peer(line), _) => match self.router.assign(line, client, notification) {
-                Ok(()) => {
-                    self.wake(ConnId::from_key(line));
-                    Brought::Done
-                }
-                Err(RouteRefusal::OnItsWay) => Brought::Done,
-                Err(_) => Brought::Later,
-            },
-            (Way::Datagram | Way::None, _) if self.router.is_on_its_way(client, notification) => {
-                Brought::Done
-            }
-            // Nothing better is left than a port that was only stated.
-            (Way::Datagram | Way::None, Some(to)) => {
-                if let Err(at) = self.datagram_rate.take(self.now, 1) {
-                    return Brought::Paced(at);
-                }
-                match self.write_datagram(client, subnet, (key, task), buf) {
-                    Some(len) => {
-                        self.router.handle_datagram(client);
-                        self.count_loose(client, notification);
-                        self.stats.sent.count("datagram");
-                        Brought::Datagram { to, len }
-                    }
-                    None => Brought::Done,
-                }
-            }
-            (Way::Later, _) => Brought::Later,
-            (Way::Datagram | Way::None, None) => {
-                self.stats.left_to_inbox.count("no_way");
-                Brought::Done
-            }
-        }
-    }
-
-    /// Seals the notification for one client. What its datagrams share is
-    /// digested once a second for all of a task.
-    fn write_datagram(
-        &mut self,
-        client: Key,
-        subnet: Key,
-        (key, task): (Key, Task),
-        buf: &mut [u8],
-    ) -> Option<usize> {
-        let message = self.notifier.message(task.notification)?;
-        let content = content_of(&message);
-        let digest = match task.digest {
-            Some((lifetime_s, digest)) if lifetime_s == message.lifetime_s => digest,
-            _ => {
-                let digest = Digest::new(&content);
-                if let Some((at, task)) = self.fanout.front(subnet)
-                    && at == key
-                {
-                    task.digest = Some((message.lifetime_s, digest));
-                }
-                digest
-            }
-        };
-        let id = self.registry.get(client)?.id;
-        let (counter, session) = self.registry.datagram_key(client)?;
-        digest.encode(&content, id, counter, session, buf).ok()
-    }
-
-    /// Writes a test for the client; `None` if it takes no datagrams any more.
-    pub(super) fn write_test(
-        &mut self,
-        client: Key,
-        nonce: u64,
-        buf: &mut [u8],
-    ) -> Option<(SocketAddr, usize)> {
-        let record = self.registry.get(client)?;
-        let (id, to) = (record.id, record.udp_address()?);
-        let content = Content::Test(Test { nonce });
-        let (counter, session) = self.registry.datagram_key(client)?;
-        let len = Digest::new(&content).encode(&content, id, counter, session, buf);
-        self.stats.tests_sent += 1;
-        len.ok().map(|len| (to, len))
-    }
-
-    /// Writes a frame with what the peer on the line is to pass on to others of
-    /// its subnet; returns its length, 0 if there is nothing, or no room for it
-    /// in `buf`. What it can pass on no longer takes another way.
-    pub(super) fn write_serve(&mut self, line: Key, subnet: Key, buf: &mut [u8]) -> usize {
-        loop {
-            let first = self.router.next_batch(line).next();
-            let Some(first) = first else {
-                return 0;
-            };
-            if self.served_at(first.client, subnet).is_some()
-                && self.notifier.is_alive(first.notification)
-            {
-                return self.write_batch(line, subnet, first.notification, buf);
-            }
-            self.router.skip(line, 1);
-            self.bring_to(first.client, first.notification);
-        }
-    }
-
-    fn write_batch(&mut self, line: Key, subnet: Key, notification: Key, buf: &mut [u8]) -> usize {
-        let Some(message) = self.notifier.message(notification) else {
-            return 0;
-        };
-        let content = content_of(&message);
-        let digest = Digest::new(&content);
-        let room = buf.len().min(SERVE_BYTES_MAX);
-        let mut writer = ServeWriter::new(&mut buf[..room], &content);
-        let mut targets = 0;
-        for leg in self.router.next_batch(line) {
-            let record = self.registry.get(leg.client);
-            let Some((id, address)) = record.and_then(|record| passed_on_to(record, subnet)) else {
-                break;
-            };
-            // A counter that is not used would look like a loss.
-            if !writer.has_room() {
-                break;
-            }
-            let Some((counter, session)) = self.registry.datagram_key(leg.client) else {
-                break;
-            };
-            let mac = digest.mac(id, counter, session);
-            if !writer.push(address, id, counter, mac) {
-                break;
-            }
-            targets += 1;
-        }
-        let Some(sequence) = self.router.begin_batch(self.now, line, targets) else {
-            return 0;
-        };
-        writer.finish(sequence).unwrap_or_default()
-    }
-
-    /// Where a peer of the subnet finds the client.
-    fn served_at(&self, client: Key, subnet: Key) -> Option<SocketAddr> {
-        let record = self.registry.get(client)?;
-        passed_on_to(record, subnet).map(|(_, address)| address)
-    }
-
-    /// A client's line serves its subnet, or another one than before, or no
-    /// longer any.
-    pub(super) fn settle_peer(&mut self, conn: ConnId) {
-        let Some(Role::Line(line)) = self.conns.get_mut(conn.key()).map(|conn| &mut conn.role)
-        else {
-            return;
-        };
-        // Who takes no datagrams itself has no socket to send any.
-        let serves = self
-            .registry
-            .get(line.client)
-            .filter(|record| record.local_address().is_some())
-            .map(|record| record.subnet);
-        if line.serves == serves {
-            return;
-        }
-        line.serves = serves;
-        match serves {
-            Some(subnet) => {
-                let room = self.limits.router.legs_per_line_max;
-                self.router.handle_line_opened(conn.key(), subnet, room);
-            }
-            None => self.router.handle_line_closed(conn.key()),
-        }
+        Some(member)
     }
 
     /// The groups of a client.
@@ -438,11 +265,20 @@ impl Relay {
     }
 }
 
-/// The client, as long as a peer of the subnet is its way: it is in the subnet
-/// and has no connection of its own.
-fn passed_on_to(record: &ClientRecord, subnet: Key) -> Option<(ClientId, SocketAddr)> {
-    let is_there = record.subnet == subnet && !record.is_connected();
-    Some((record.id, record.local_address().filter(|_| is_there)?))
+/// The subnet that a spread comes to next: one of its site, or any.
+fn next_subnet(registry: &mut Registry, spread: &mut Spread) -> Option<Subnet> {
+    let Some(site) = spread.site else {
+        let subnet = registry.next_subnet_from(spread.place)?;
+        spread.place = subnet.key.index() + 1;
+        return Some(subnet);
+    };
+    // Spreads come one after another, so there is one walk at a time.
+    if !core::mem::replace(&mut spread.begun, true) {
+        registry.begin_site_walk(site);
+    }
+    let subnet = registry.walked_subnet(site)?;
+    registry.pass_subnet(site);
+    Some(subnet)
 }
 
 /// The groups of a registered client.

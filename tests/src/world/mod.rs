@@ -205,7 +205,8 @@ impl World {
         true
     }
 
-    /// Does something after a delay: a scenario's own weather.
+    /// Does something after a delay: a scenario's own weather. As all weather
+    /// it ends with [`calm`](Self::calm): what was to come later does not.
     pub fn after(&mut self, delay: Duration, script: impl FnOnce(&mut Self) + 'static) {
         self.schedule(delay, Happening::Script(Box::new(script)));
     }
@@ -276,6 +277,7 @@ impl World {
             Happening::KeepAlive(link, side) => self.keep_alive(link, side),
             Happening::DatagramArrives(datagram) => self.datagram_arrives(*datagram),
             Happening::Weather => self.weather(),
+            Happening::Clog(..) | Happening::Script(_) if self.calm => {}
             Happening::Clog(way, span) => self.paths.clog(way, self.now + span),
             Happening::Script(script) => script(self),
         }

@@ -14,6 +14,7 @@ const LINES_MAX: u32 = 4;
 const LIMITS: RouterLimits = RouterLimits {
     legs_max: 20,
     legs_per_line_max: 8,
+    legs_per_subnet_max: 12,
     served_timeout: Duration::from_secs(10),
     sulk: Duration::from_secs(60),
 };
@@ -88,13 +89,16 @@ impl MachineCase for RouterCase {
 
     fn act(&mut self, router: &mut Router, now: Instant, dice: &mut Dice, log: &mut Log) {
         let line = self.line(dice);
-        match dice.below(12) {
+        match dice.below(14) {
             0 => self.open(router, dice),
             1 if dice.one_in(3) => router.handle_line_closed(line),
             1..=6 => self.send(router, now, dice, log),
             7 | 8 => self.begin(router, now, line, log),
             9 => router.skip(line, dice.below(3) as u32),
             10 => router.handle_answered(client(dice)),
+            11 => router.handle_line_blocked(now, line),
+            12 if dice.one_in(8) => router.handle_line_leaving(line),
+            12 => router.handle_line_writable(line),
             _ => {
                 let sequence = dice.below(u64::from(self.begun[line.index()]) + 1) as u32;
                 assert!(router.handle_served(line, sequence));

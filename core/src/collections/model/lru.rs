@@ -45,6 +45,7 @@ fn run(script: &mut Script<'_>) -> Option<()> {
         }
         assert_eq!(lru.len(), model.len());
         assert_eq!(lru.is_empty(), model.is_empty());
+        assert_eq!(lru.newest(), model.back().copied());
         let walk = core::iter::successors(lru.oldest(), |place| lru.newer(*place));
         assert!(walk.eq(model.iter().copied()));
     }

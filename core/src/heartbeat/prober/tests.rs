@@ -204,7 +204,6 @@ fn h1_all_that_go_silent_are_ended_in_time() {
 }
 
 #[test]
-#[ignore = "takes a minute unless it is optimised"]
 fn h1_a_million_peers_in_virtual_time() {
     all_the_silent_and_none_else(1_000_000, 500_000);
 }

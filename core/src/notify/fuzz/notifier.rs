@@ -238,7 +238,7 @@ impl Pair {
         let Some((id, said)) = self.said.iter_mut().nth(draw) else {
             return Some(());
         };
-        let for_client = said.is_for(client) && client.sent_through < *id && !said.expired;
+        let for_client = said.is_told_to(*id, client) && client.sent_through < *id && !said.expired;
         if for_client && said.told_loosely.insert(client.id) {
             let key = self.notifier.find(*id)?;
             self.notifier
@@ -258,7 +258,6 @@ impl Pair {
             (count + said.replies.len(), bytes + said.reply_bytes())
         });
         let full = count == LIMITS.replies_max as usize || bytes > LIMITS.replies_bytes_max;
-        let joined = self.clients[at].joined;
         let membership = self.clients[at].membership;
         let said = self.said.get_mut(&id).filter(|said| !said.expired);
         let judged = self
@@ -267,7 +266,7 @@ impl Pair {
         let expected = match &said {
             None => Err(ReplyRefusal::Unknown),
             Some(said) if !said.is_for(&self.clients[at]) => Err(ReplyRefusal::Foreign),
-            Some(said) if said.to_many() && joined >= id => Err(ReplyRefusal::Foreign),
+            Some(said) if !said.is_told_to(id, &self.clients[at]) => Err(ReplyRefusal::Foreign),
             Some(_) if payload.len() > LIMITS.reply_bytes_max => Err(ReplyRefusal::TooLong),
             Some(said) if said.replies.iter().any(|(_, id, _)| *id == client.1) => {
                 Err(ReplyRefusal::Repeated)
@@ -330,6 +329,13 @@ impl Pair {
         client.sent_through = self.notifier.sent_through(client.key);
         client.joined = client.sent_through;
         let newest = self.said.keys().next_back().copied();
+        let membership = client.membership;
+        for (id, said) in &self.said {
+            let key = self.notifier.find(*id);
+            let concerned = |key| self.notifier.concerns(key, client.key, membership);
+            let is_told = !said.expired && said.is_told_to(*id, client);
+            assert_eq!(key.is_some_and(concerned), is_told);
+        }
         assert!(newest.is_none_or(|newest| newest == client.sent_through));
         Some(())
     }
@@ -391,11 +397,13 @@ impl Pair {
             assert_eq!(replies, expected);
         }
         for client in &self.clients {
-            for after in [NotificationId(0), client.sent_through] {
+            let all = self.said.keys().copied();
+            for after in all.chain([NotificationId(0), client.sent_through]) {
                 let pending = self.notifier.pending(client.key, client.membership, after);
                 let pending = pending.map(|(_, id)| id);
                 let behind = self.said.iter().filter(|(id, _)| **id > after);
-                let mut behind = behind.filter(|(_, said)| !said.expired && said.is_for(client));
+                let mut behind =
+                    behind.filter(|(id, said)| !said.expired && said.is_told_to(**id, client));
                 assert_eq!(pending, behind.next().map(|(id, _)| *id));
             }
         }
@@ -415,6 +423,11 @@ impl Said {
             Audience::Subnet(key) => client.membership.subnet == Some(key),
             Audience::Site(site) => client.membership.site == Some(site),
         }
+    }
+
+    /// What was said to many before a client joined is not for it.
+    fn is_told_to(&self, id: NotificationId, client: &Client) -> bool {
+        self.is_for(client) && (!self.to_many() || client.joined < id)
     }
 
     const fn to_many(&self) -> bool {

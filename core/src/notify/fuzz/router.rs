@@ -10,6 +10,7 @@ use crate::{Instant, Key, Machine, Random};
 const LIMITS: RouterLimits = RouterLimits {
     legs_max: 7,
     legs_per_line_max: 4,
+    legs_per_subnet_max: 5,
     served_timeout: Duration::from_secs(10),
     sulk: Duration::from_secs(60),
 };
@@ -26,6 +27,7 @@ pub fn router(data: &[u8]) {
         starved: Vec::new(),
         generation: 0,
         now: Instant::ORIGIN,
+        passes: false,
         served: Vec::new(),
         given_back: Vec::new(),
         rooms: Vec::new(),
@@ -41,6 +43,9 @@ struct Listed {
     queue: Vec<Leg>,
     outstanding: Vec<(u32, Instant, Leg)>,
     sulks_until: Option<Instant>,
+    /// Since when it is blocked; its sulk does not end before that does.
+    blocked_at: Option<Instant>,
+    leaving: bool,
 }
 
 impl Listed {
@@ -50,7 +55,9 @@ impl Listed {
 
     fn state(&self) -> LineState {
         match self.sulks_until {
+            _ if self.leaving => LineState::Leaving,
             Some(_) => LineState::Sulking,
+            None if self.blocked_at.is_some() => LineState::Held,
             None if self.load() == self.room => LineState::Full,
             None => LineState::Ready,
         }
@@ -63,9 +70,13 @@ impl Listed {
     }
 
     fn due(&self) -> Option<Instant> {
-        let oldest = self.outstanding.first();
-        let due = oldest.map(|(_, begun_at, _)| *begun_at + LIMITS.served_timeout);
-        self.sulks_until.or(due).map(fires_at)
+        let oldest = self.outstanding.first().map(|(_, begun_at, _)| *begun_at);
+        let since = match self.state() {
+            LineState::Sulking => return self.sulks_until.map(fires_at),
+            LineState::Held => oldest.into_iter().chain(self.blocked_at).min(),
+            _ => oldest,
+        };
+        since.map(|since| fires_at(since + LIMITS.served_timeout))
     }
 }
 
@@ -79,6 +90,8 @@ struct Pair {
     starved: Vec<Key>,
     generation: u32,
     now: Instant,
+    /// Whether the effects of a deadline are taken.
+    passes: bool,
     /// Effects that are to come.
     served: Vec<Leg>,
     given_back: Vec<Leg>,
@@ -94,7 +107,12 @@ impl Pair {
                 3..8 => self.send(script)?,
                 8..10 => self.begin(script)?,
                 10 | 11 => self.confirm(script)?,
-                12 => self.skip(script)?,
+                12 => match script.byte()? % 8 {
+                    0..3 => self.skip(script)?,
+                    3..5 => self.block(script)?,
+                    5 | 6 => self.unblock(script)?,
+                    _ => self.tell_goodbye(script)?,
+                },
                 13 => self.answer(script)?,
                 _ => self.pass_time(script)?,
             }
@@ -130,6 +148,8 @@ impl Pair {
                 queue: Vec::new(),
                 outstanding: Vec::new(),
                 sulks_until: None,
+                blocked_at: None,
+                leaving: false,
             });
         }
         Some(())
@@ -140,6 +160,39 @@ impl Pair {
         self.router.handle_line_closed(line);
         if let Some(place) = self.lines.iter().position(|listed| listed.key == line) {
             self.end(place);
+        }
+        Some(())
+    }
+
+    fn block(&mut self, script: &mut Script<'_>) -> Option<()> {
+        let line = self.choose(script)?;
+        self.router.handle_line_blocked(self.now, line);
+        if let Some(listed) = self.lines.iter_mut().find(|listed| listed.key == line) {
+            listed.blocked_at.get_or_insert(self.now);
+        }
+        Some(())
+    }
+
+    fn unblock(&mut self, script: &mut Script<'_>) -> Option<()> {
+        let line = self.choose(script)?;
+        self.router.handle_line_writable(line);
+        if let Some(listed) = self.lines.iter_mut().find(|listed| listed.key == line)
+            && listed.blocked_at.take().is_some()
+        {
+            let now = self.now;
+            let sulks = |until: &Instant| fires_at(*until) > now;
+            listed.sulks_until = listed.sulks_until.filter(sulks);
+        }
+        Some(())
+    }
+
+    /// What it was not sent takes another way.
+    fn tell_goodbye(&mut self, script: &mut Script<'_>) -> Option<()> {
+        let line = self.choose(script)?;
+        self.router.handle_line_leaving(line);
+        if let Some(listed) = self.lines.iter_mut().find(|listed| listed.key == line) {
+            listed.leaving = true;
+            self.given_back.append(&mut listed.queue);
         }
         Some(())
     }
@@ -200,6 +253,7 @@ impl Pair {
             lines.collect::<Vec<_>>()
         };
         let (ready, full) = (of_state(LineState::Ready), of_state(LineState::Full));
+        let held = of_state(LineState::Held);
         let other = |listed: &&&Listed| Some(listed.key) != avoided;
         let best = ready.iter().filter(other).map(|listed| listed.load()).min();
         let spare = best.is_none() && !ready.is_empty();
@@ -207,25 +261,27 @@ impl Pair {
         let starves = self.legs_len() == LIMITS.legs_max as usize;
         match way {
             Way::Peer(line) => {
-                assert!(!starves);
+                assert!(!starves && !self.has_its_share(subnet));
                 let chosen = ready.iter().find(|listed| listed.key == line).unwrap();
                 match best {
                     Some(load) => assert!(chosen.load() == load && avoided != Some(line)),
                     None => assert!(spare && !datagram),
                 }
             }
-            Way::Later if starves && !ready.is_empty() => {
+            Way::Later if (starves || self.has_its_share(subnet)) && !ready.is_empty() => {
                 assert!(best.is_some() || !datagram);
             }
             Way::Later => {
-                assert!(ready.is_empty() && !full.is_empty());
+                assert!(ready.is_empty() && !(full.is_empty() && held.is_empty()));
                 assert!(full_others > 0 || !datagram);
             }
             Way::Datagram => {
                 assert!(datagram && best.is_none());
                 assert!(full_others == 0 || spare);
             }
-            Way::None => assert!(!datagram && ready.is_empty() && full.is_empty()),
+            Way::None => {
+                assert!(!datagram && ready.is_empty() && full.is_empty() && held.is_empty());
+            }
         }
     }
 
@@ -237,10 +293,15 @@ impl Pair {
         let on_its_way = self.legs().any(|other| other == leg);
         let full = self.legs_len() == LIMITS.legs_max as usize;
         let told = self.router.assign(line, client, notification);
+        let subnets = self.lines.iter().map(|listed| listed.subnet);
+        let shares: Vec<_> = subnets
+            .filter(|subnet| self.has_its_share(*subnet))
+            .collect();
         let listed = self.lines.iter_mut().find(|listed| listed.key == line);
         let expected = match &listed {
             None => Err(RouteRefusal::UnknownLine),
             Some(listed) if listed.state() != LineState::Ready => Err(RouteRefusal::NoRoom),
+            Some(listed) if shares.contains(&listed.subnet) => Err(RouteRefusal::NoRoom),
             Some(_) if on_its_way => Err(RouteRefusal::OnItsWay),
             Some(_) if full => Err(RouteRefusal::Full),
             Some(_) => Ok(()),
@@ -319,14 +380,21 @@ impl Pair {
             if listed.due().is_none_or(|due| due > self.now) {
                 continue;
             }
-            if listed.sulks_until.take().is_none() {
-                lost.extend(listed.take_legs());
-                listed.sulks_until = Some(self.now + LIMITS.sulk);
+            match listed.state() {
+                LineState::Sulking if listed.blocked_at.is_some() => {}
+                LineState::Sulking => listed.sulks_until = None,
+                LineState::Leaving => lost.extend(listed.take_legs()),
+                _ => {
+                    lost.extend(listed.take_legs());
+                    listed.sulks_until = Some(self.now + LIMITS.sulk);
+                }
             }
         }
         self.given_back.extend(lost);
         self.tell_of_room();
+        self.passes = true;
         self.drain();
+        self.passes = false;
         assert!(self.router.poll_timeout().is_none_or(|at| at > self.now));
         Some(())
     }
@@ -336,8 +404,13 @@ impl Pair {
         let waiting = core::mem::take(&mut self.waiting);
         for subnet in waiting {
             let ready = self.lines_of(subnet, LineState::Ready).next().is_some();
-            let full = self.lines_of(subnet, LineState::Full).next().is_some();
-            match full && !ready {
+            let is_busy = |state| self.lines_of(subnet, state).next().is_some();
+            let busy = is_busy(LineState::Full) || is_busy(LineState::Held);
+            let waits = match ready {
+                true => self.has_its_share(subnet),
+                false => busy,
+            };
+            match waits {
                 true => self.waiting.push(subnet),
                 false if self.rooms.contains(&subnet) => {}
                 false => self.rooms.push(subnet),
@@ -366,13 +439,15 @@ impl Pair {
                     notification,
                 }),
                 RouterEffect::Room { subnet } => {
-                    let told = rooms.iter().position(|room| *room == subnet);
-                    let told = told.map(|place| rooms.swap_remove(place));
-                    let starved = self.starved.iter().position(|waits| *waits == subnet);
-                    assert!(told.is_some() || starved.is_some(), "nobody waits");
-                    if told.is_none() {
-                        self.starved.swap_remove(starved.unwrap());
-                    }
+                    let take = |subnets: &mut Vec<Key>| {
+                        let place = subnets.iter().position(|other| *other == subnet);
+                        place.map(|place| subnets.swap_remove(place)).is_some()
+                    };
+                    // Of lines that end at once, one made room before the next.
+                    let told = take(&mut rooms)
+                        || take(&mut self.starved)
+                        || self.passes && take(&mut self.waiting);
+                    assert!(told, "nobody waits");
                 }
             }
         }
@@ -390,6 +465,11 @@ impl Pair {
         self.lines
             .iter()
             .filter(move |listed| listed.subnet == subnet && listed.state() == state)
+    }
+
+    fn has_its_share(&self, subnet: Key) -> bool {
+        let lines = self.lines.iter().filter(|listed| listed.subnet == subnet);
+        lines.map(Listed::load).sum::<usize>() >= LIMITS.legs_per_subnet_max as usize
     }
 
     /// All legs, also those whose effect is to come.
@@ -428,7 +508,10 @@ impl Pair {
             assert_eq!(self.router.line_state(listed.key), listed.state());
             assert_eq!(self.router.line_len(listed.key), listed.load());
         }
-        let earliest = self.lines.iter().filter_map(Listed::due).min();
+        // A sulk that is over lasts until the line takes something.
+        let ahead = |due: &Instant| *due > self.now;
+        let due = self.lines.iter().filter_map(Listed::due);
+        let earliest = due.filter(ahead).min();
         let told = self.router.poll_timeout();
         // After a timer was set anew it may be early, never late.
         assert_eq!(told.is_some(), earliest.is_some());

@@ -68,3 +68,65 @@ fn who_joins_and_is_told_makes_the_targets_more() {
     let status = notifier.status(id).expect("it lives");
     assert_eq!((status.targets, status.sent), (3, 3));
 }
+
+fn say(notifier: &mut Notifier, audience: Audience) -> NotificationId {
+    let told = notifier.notify(Instant::ORIGIN, audience, b"x", OPTIONS, 1);
+    told.expect("there is room")
+}
+
+#[test]
+fn who_joins_is_told_nothing_from_before_by_any_way() {
+    let mut notifier = Notifier::new(Incarnation(1), LIMITS, 4, Random::from_seed([5; 32]));
+    let (new, _) = client(2);
+    let (subnet, site) = (Key::new(1, 0), 3);
+    let membership = Membership {
+        subnet: Some(subnet),
+        site: Some(site),
+    };
+    let groups = [
+        Audience::All,
+        Audience::Subnet(subnet),
+        Audience::Site(site),
+    ];
+    let before = groups.map(|group| say(&mut notifier, group));
+    notifier.handle_joined(new);
+    let start = NotificationId(0);
+    assert_eq!(notifier.pending(new, membership, start), None);
+    for id in before {
+        let key = notifier.find(id).expect("it lives");
+        assert!(!notifier.concerns(key, new, membership));
+    }
+    let own = say(&mut notifier, Audience::Client(new));
+    let behind = groups.map(|group| say(&mut notifier, group));
+    let mut cursor = start;
+    for expected in [own].into_iter().chain(behind) {
+        let next = notifier.pending(new, membership, cursor);
+        let (key, id) = next.expect("there is more");
+        assert_eq!(
+            (id, notifier.concerns(key, new, membership)),
+            (expected, true)
+        );
+        cursor = id;
+    }
+    assert_eq!(notifier.pending(new, membership, cursor), None);
+}
+
+/// From the start, and from one to the next, nothing is gone through: with the
+/// links between cut, the answer is the same.
+#[test]
+fn the_first_and_the_next_of_a_list_are_found_at_once() {
+    let mut notifier = Notifier::new(Incarnation(1), LIMITS, 4, Random::from_seed([5; 32]));
+    let (to, _) = client(1);
+    let ids: [_; 8] = core::array::from_fn(|_| say(&mut notifier, Audience::Client(to)));
+    for id in ids {
+        let key = notifier.find(id).expect("it lives");
+        notifier.entries.get_mut(key).expect("it lives").older = None;
+    }
+    let behind = |after| notifier.pending(to, Membership::default(), after);
+    let mut cursor = NotificationId(0);
+    for id in ids {
+        cursor = behind(cursor).expect("there is more").1;
+        assert_eq!(cursor, id);
+    }
+    assert_eq!(behind(cursor), None);
+}

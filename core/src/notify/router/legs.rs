@@ -1,7 +1,7 @@
 //! The legs of a router: each in one queue, each pair once.
 
 use super::terms::{Leg, RouteRefusal};
-use crate::collections::{Index, KeyHash, Slab};
+use crate::collections::{Chunks, Index, Slab};
 use crate::{Instant, Key};
 
 /// A first-in, first-out list through the legs.
@@ -31,8 +31,15 @@ struct Entry {
     next: Option<Key>,
 }
 
+/// The place of no leg.
+const NO_LEG: u32 = u32::MAX;
+
+/// Most clients have one leg at a time, if any: it is found by the client's
+/// place. Only those that come while it is there are found by the pair.
 pub(super) struct Legs {
     entries: Slab<Entry>,
+    /// By the places of clients, that of a leg or [`NO_LEG`].
+    owns: Chunks<u32>,
     by_pair: Index,
     /// Those that a peer passed on, and those whose line did not: until their
     /// effect is polled.
@@ -41,9 +48,10 @@ pub(super) struct Legs {
 }
 
 impl Legs {
-    pub(super) fn new(seed: [u8; 16], legs_max: u32) -> Self {
+    pub(super) fn new(seed: [u8; 16], legs_max: u32, clients_max: u32) -> Self {
         Self {
             entries: Slab::new(legs_max),
+            owns: Chunks::new(clients_max),
             by_pair: Index::new(seed, legs_max),
             served: Queue::EMPTY,
             given_back: Queue::EMPTY,
@@ -60,22 +68,23 @@ impl Legs {
 
     /// Whether the pair is on its way.
     pub(super) fn contains(&self, leg: Leg) -> bool {
-        self.contains_hashed(self.by_pair.hash_of(&leg), leg)
-    }
-
-    fn contains_hashed(&self, hash: KeyHash, leg: Leg) -> bool {
         let is_same = |place: u32| {
             let key = self.entries.key_at(place as usize);
             key.and_then(|key| self.entries.get(key))
                 .is_some_and(|entry| entry.leg == leg)
         };
-        self.by_pair.find(hash, is_same).is_some()
+        let own = self.owns.get(leg.client.index());
+        own.is_some_and(|own| is_same(*own))
+            || !self.by_pair.is_empty()
+                && self
+                    .by_pair
+                    .find(self.by_pair.hash_of(&leg), is_same)
+                    .is_some()
     }
 
     /// A leg in no queue.
     pub(super) fn insert(&mut self, leg: Leg) -> Result<Key, RouteRefusal> {
-        let hash = self.by_pair.hash_of(&leg);
-        if self.contains_hashed(hash, leg) {
+        if self.contains(leg) {
             return Err(RouteRefusal::OnItsWay);
         }
         let entry = Entry {
@@ -85,24 +94,31 @@ impl Legs {
             next: None,
         };
         let key = self.entries.insert(entry).map_err(|_| RouteRefusal::Full)?;
-        if self.by_pair.insert(hash, key.index() as u32).is_err() {
-            self.entries.remove(key);
-            return Err(RouteRefusal::Full);
+        let place = key.index() as u32;
+        match self.owns.get_or_grow(leg.client.index() as u32, NO_LEG) {
+            Some(own) if *own == NO_LEG => *own = place,
+            _ => {
+                if self
+                    .by_pair
+                    .insert(self.by_pair.hash_of(&leg), place)
+                    .is_err()
+                {
+                    self.entries.remove(key);
+                    return Err(RouteRefusal::Full);
+                }
+            }
         }
         Ok(key)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Leg> {
-        self.by_pair.remove(key.index() as u32);
-        self.entries.remove(key).map(|entry| entry.leg)
-    }
-
-    /// The leg was written with a frame of this number.
-    pub(super) fn stamp(&mut self, key: Key, sequence: u32, now: Instant) {
-        if let Some(entry) = self.entries.get_mut(key) {
-            entry.sequence = sequence;
-            entry.begun_at = now;
+        let leg = self.entries.remove(key)?.leg;
+        let place = key.index() as u32;
+        match self.owns.get_mut(leg.client.index()) {
+            Some(own) if *own == place => *own = NO_LEG,
+            _ => _ = self.by_pair.remove(place),
         }
+        Some(leg)
     }
 
     pub(super) fn begun_at(&self, key: Key) -> Option<Instant> {
@@ -128,6 +144,34 @@ impl Legs {
         Some(first)
     }
 
+    /// Takes the legs at the front for which `takes` says so, given how many
+    /// there were before.
+    fn take_front(&mut self, queue: &mut Queue, takes: impl Fn(&mut Entry, u32) -> bool) -> Queue {
+        let mut taken = Queue::EMPTY;
+        let Some((first, last)) = queue.ends else {
+            return taken;
+        };
+        let mut next = Some(first);
+        while let Some(key) = next
+            && let Some(entry) = self.entries.get_mut(key)
+            && takes(entry, taken.len)
+        {
+            next = entry.next;
+            taken = Queue {
+                ends: Some((first, key)),
+                len: taken.len + 1,
+            };
+        }
+        if let Some((_, end)) = taken.ends
+            && let Some(entry) = self.entries.get_mut(end)
+        {
+            entry.next = None;
+        }
+        queue.ends = next.map(|next| (next, last));
+        queue.len -= taken.len;
+        taken
+    }
+
     /// The legs from one on, in the order of its queue.
     pub(super) fn iter(&self, first: Option<Key>) -> impl Iterator<Item = Leg> {
         let first = first.and_then(|key| self.entries.get(key));
@@ -137,21 +181,28 @@ impl Legs {
         .map(|entry| entry.leg)
     }
 
+    /// The first `n` legs of a queue were written with a frame of this number:
+    /// they go to the end of another.
+    pub(super) fn begin(
+        &mut self,
+        (from, to): (&mut Queue, &mut Queue),
+        n: u32,
+        (sequence, now): (u32, Instant),
+    ) {
+        let begun = self.take_front(from, |entry, taken| {
+            let begins = taken < n;
+            if begins {
+                (entry.sequence, entry.begun_at) = (sequence, now);
+            }
+            begins
+        });
+        append(&mut self.entries, to, begun);
+    }
+
     /// The legs of the queue's frames up to `sequence` were passed on.
     pub(super) fn confirm(&mut self, queue: &mut Queue, sequence: u32) {
-        let is_done = |entries: &Slab<Entry>, key| {
-            entries
-                .get(key)
-                .is_some_and(|entry: &Entry| entry.sequence <= sequence)
-        };
-        while queue.first().is_some_and(|key| is_done(&self.entries, key)) {
-            let Some(key) = self.pop(queue) else {
-                return;
-            };
-            let mut served = self.served;
-            self.push(&mut served, key);
-            self.served = served;
-        }
+        let done = self.take_front(queue, |entry, _| entry.sequence <= sequence);
+        append(&mut self.entries, &mut self.served, done);
     }
 
     /// The queue's legs take another way; O(1).

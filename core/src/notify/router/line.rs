@@ -1,8 +1,8 @@
 //! What a router keeps of a line, a subnet and a client.
 
 use super::legs::Queue;
-use crate::Key;
 use crate::collections::TimerKey;
+use crate::{Instant, Key};
 
 /// The place of no line.
 pub(super) const NO_LINE: u32 = u32::MAX;
@@ -16,8 +16,13 @@ pub enum LineState {
     Ready,
     /// It has as many as it takes.
     Full,
-    /// It did not confirm in time, and is not chosen for a while.
+    /// Nothing can be written to it at the moment: it takes no more.
+    Held,
+    /// It did not confirm in time, or was blocked for as long, and is not
+    /// chosen for a while.
     Sulking,
+    /// It is about to close: it takes no more.
+    Leaving,
 }
 
 /// What happens to a line.
@@ -29,27 +34,45 @@ pub enum LineEvent {
     Filled,
     /// A leg of it ended.
     Freed,
-    /// It did not confirm a frame in time.
+    /// It can not be written to.
+    Blocked,
+    /// It can be written to again.
+    Writable,
+    /// It did not confirm a frame in time, or was blocked for as long.
     TimedOut,
     /// Its sulk is over.
     Forgiven,
+    /// It is told that it will be closed.
+    Leaves,
     /// It closed.
     Closed,
 }
 
 impl LineState {
     /// Every state.
-    pub const ALL: [Self; 4] = [Self::Closed, Self::Ready, Self::Full, Self::Sulking];
+    pub const ALL: [Self; 6] = [
+        Self::Closed,
+        Self::Ready,
+        Self::Full,
+        Self::Held,
+        Self::Sulking,
+        Self::Leaving,
+    ];
 
     /// The state after an event, `None` if the event changes nothing.
     pub const fn after(self, event: LineEvent) -> Option<Self> {
         Some(match (self, event) {
             (Self::Closed, LineEvent::Opened)
             | (Self::Full, LineEvent::Freed)
+            | (Self::Held, LineEvent::Writable)
             | (Self::Sulking, LineEvent::Forgiven) => Self::Ready,
-            (Self::Ready, LineEvent::Filled) => Self::Full,
-            (Self::Ready | Self::Full, LineEvent::TimedOut) => Self::Sulking,
-            (Self::Ready | Self::Full | Self::Sulking, LineEvent::Closed) => Self::Closed,
+            (Self::Ready | Self::Held, LineEvent::Filled) => Self::Full,
+            (Self::Ready | Self::Full, LineEvent::Blocked) => Self::Held,
+            (Self::Ready | Self::Full | Self::Held, LineEvent::TimedOut) => Self::Sulking,
+            (Self::Ready | Self::Full | Self::Held | Self::Sulking, LineEvent::Leaves)
+            | (Self::Leaving, LineEvent::TimedOut) => Self::Leaving,
+            (Self::Closed, LineEvent::Closed) => return None,
+            (_, LineEvent::Closed) => Self::Closed,
             _ => return None,
         })
     }
@@ -57,12 +80,15 @@ impl LineState {
 
 impl LineEvent {
     /// Every event.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 9] = [
         Self::Opened,
         Self::Filled,
         Self::Freed,
+        Self::Blocked,
+        Self::Writable,
         Self::TimedOut,
         Self::Forgiven,
+        Self::Leaves,
         Self::Closed,
     ];
 }
@@ -79,6 +105,8 @@ pub(super) struct Line {
     pub(super) begun: u32,
     pub(super) queue: Queue,
     pub(super) outstanding: Queue,
+    /// Since when it can not be written to.
+    pub(super) blocked_at: Option<Instant>,
     /// The neighbours in the ring of the subnet's lines that are ready.
     pub(super) next: u32,
     pub(super) previous: u32,
@@ -94,6 +122,7 @@ impl Line {
         begun: 0,
         queue: Queue::EMPTY,
         outstanding: Queue::EMPTY,
+        blocked_at: None,
         next: NO_LINE,
         previous: NO_LINE,
         timer: None,
@@ -124,9 +153,12 @@ pub(super) struct Subnet {
     pub(super) generation: u32,
     /// The first of the ring of those that are ready.
     pub(super) ready: u32,
-    /// How many are open, and how many of them are full.
+    /// How many are open, how many of them are full, and how many held.
     pub(super) lines: u32,
     pub(super) full: u32,
+    pub(super) held: u32,
+    /// Legs of its lines.
+    pub(super) legs: u32,
     /// Whether somebody waits for room.
     pub(super) waits: bool,
 }
@@ -138,6 +170,8 @@ impl Subnet {
             ready: NO_LINE,
             lines: 0,
             full: 0,
+            held: 0,
+            legs: 0,
             waits: false,
         }
     }

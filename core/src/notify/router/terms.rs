@@ -11,6 +11,9 @@ pub struct RouterLimits {
     pub legs_max: u32,
     /// Legs at a time on one line.
     pub legs_per_line_max: u32,
+    /// Legs at a time on all lines of a subnet: a stuck one leaves room for the
+    /// others.
+    pub legs_per_subnet_max: u32,
     /// How long a peer may take to confirm a frame. After it the legs of its
     /// line take another way.
     pub served_timeout: Duration,
@@ -23,6 +26,7 @@ impl Default for RouterLimits {
         Self {
             legs_max: 65_536,
             legs_per_line_max: 1_024,
+            legs_per_subnet_max: 4_096,
             served_timeout: Duration::from_secs(10),
             sulk: Duration::from_secs(60),
         }
@@ -36,8 +40,8 @@ pub enum Way {
     Peer(Key),
     /// By a datagram of the relay's own.
     Datagram,
-    /// All peers of the subnet are full: come again with
-    /// [`RouterEffect::Room`].
+    /// All peers of the subnet are full or blocked, or there are as many legs as
+    /// there may be: come again with [`RouterEffect::Room`].
     Later,
     /// There is none; the client has to ask.
     None,
@@ -85,7 +89,8 @@ pub enum RouteRefusal {
     /// No such line is open.
     #[error("no such line is open")]
     UnknownLine,
-    /// The line has as many legs as it takes, or is not to be chosen.
+    /// The line or its subnet has as many legs as it takes, or the line is not
+    /// to be chosen.
     #[error("the line takes no more legs at the moment")]
     NoRoom,
     /// The notification is on its way to the client already.

@@ -8,6 +8,7 @@ const NOTE: Key = Key::new(0, 0);
 const LIMITS: RouterLimits = RouterLimits {
     legs_max: 8,
     legs_per_line_max: 4,
+    legs_per_subnet_max: 16,
     served_timeout: Duration::from_secs(10),
     sulk: Duration::from_secs(60),
 };
@@ -308,4 +309,96 @@ fn a_line_whose_numbers_are_used_up_is_closed() {
     assert_eq!(router.begin_batch(Instant::ORIGIN, line(0), 1), None);
     assert_eq!(told(&mut router), [reroute(client(1))]);
     assert_eq!(router.line_state(line(0)), LineState::Closed);
+}
+
+#[test]
+fn a_line_that_is_blocked_takes_nothing_and_rests_in_time() {
+    let mut router = router(1, 4);
+    assign(&mut router, client(1));
+    router.handle_line_blocked(router.now, line(0));
+    assert_eq!(router.line_state(line(0)), LineState::Held);
+    assert_eq!(route(&mut router, client(2)), Way::Later);
+    let way = router.route(Instant::ORIGIN, client(2), SUBNET, true, true);
+    assert_eq!(way, Way::Datagram, "there is no need to wait");
+    router.handle_line_writable(line(0));
+    assert_eq!(told(&mut router), [ROOM]);
+    assert_eq!(route(&mut router, client(2)), Way::Peer(line(0)));
+
+    router.handle_line_blocked(router.now, line(0));
+    let just_before = LIMITS.served_timeout - Duration::from_millis(1);
+    assert_eq!(wait(&mut router, just_before), []);
+    assert_eq!(route(&mut router, client(2)), Way::Later);
+    let lost = wait(&mut router, Duration::from_millis(1));
+    assert_eq!(lost, [reroute(client(1)), ROOM]);
+    assert_eq!(route(&mut router, client(2)), Way::None);
+    // It is not forgiven before it takes something again.
+    assert_eq!(wait(&mut router, LIMITS.sulk), []);
+    assert_eq!(router.line_state(line(0)), LineState::Sulking);
+    router.handle_line_writable(line(0));
+    assert_eq!(route(&mut router, client(2)), Way::Peer(line(0)));
+}
+
+#[test]
+fn a_line_that_leaves_keeps_only_what_it_was_sent() {
+    let mut router = router(1, 4);
+    for at in 0..3 {
+        assign(&mut router, client(at));
+    }
+    router.begin_batch(Instant::ORIGIN, line(0), 2).unwrap();
+    router.handle_line_leaving(line(0));
+    assert_eq!(told(&mut router), [reroute(client(2))]);
+    assert_eq!(route(&mut router, client(5)), Way::None);
+    let refused = router.assign(line(0), client(5), NOTE);
+    assert_eq!(refused, Err(RouteRefusal::NoRoom));
+    assert_eq!(router.line_len(line(0)), 2);
+    router.begin_batch(Instant::ORIGIN, line(0), 1);
+    assert!(router.handle_served(line(0), 1));
+    assert_eq!(told(&mut router), [served(client(0)), served(client(1))]);
+    assert_eq!(router.line_state(line(0)), LineState::Leaving);
+    router.handle_line_closed(line(0));
+    assert_eq!(router.line_state(line(0)), LineState::Closed);
+}
+
+#[test]
+fn a_line_that_leaves_confirms_in_time_or_not_at_all() {
+    let mut router = router(1, 4);
+    assign(&mut router, client(1));
+    router.begin_batch(Instant::ORIGIN, line(0), 1).unwrap();
+    router.handle_line_leaving(line(0));
+    let lost = wait(&mut router, LIMITS.served_timeout);
+    assert_eq!(lost, [reroute(client(1))]);
+    assert_eq!(router.poll_timeout(), None);
+}
+
+#[test]
+fn a_stuck_subnet_leaves_room_for_the_others() {
+    let limits = RouterLimits {
+        legs_per_subnet_max: 5,
+        ..LIMITS
+    };
+    let mut router = Router::new(limits, 16, 64, Random::from_seed([5; 32]));
+    for place in 0..3 {
+        router.handle_line_opened(line(place), SUBNET, 4);
+    }
+    let elsewhere = Key::new(4, 0);
+    router.handle_line_opened(line(8), elsewhere, 4);
+    for at in 0..5 {
+        assign(&mut router, client(at));
+    }
+    assert_eq!(route(&mut router, client(9)), Way::Later);
+    let ready = (0..3).map(line).find(|line| router.line_len(*line) < 2);
+    let refused = router.assign(ready.unwrap(), client(9), NOTE);
+    assert_eq!(refused, Err(RouteRefusal::NoRoom));
+    for at in 20..23 {
+        let way = router.route(Instant::ORIGIN, client(at), elsewhere, true, false);
+        assert_eq!(way, Way::Peer(line(8)));
+        assert_eq!(router.assign(line(8), client(at), NOTE), Ok(()));
+    }
+    // A leg of its own ends; before, one elsewhere is of no use to it.
+    router.skip(line(8), 1);
+    assert_eq!(told(&mut router), []);
+    let busy = (0..3).map(line).find(|line| router.line_len(*line) > 0);
+    router.skip(busy.unwrap(), 1);
+    assert_eq!(told(&mut router), [ROOM]);
+    assert!(matches!(route(&mut router, client(9)), Way::Peer(_)));
 }

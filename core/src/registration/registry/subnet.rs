@@ -167,6 +167,26 @@ impl Subnets {
             .sum()
     }
 
+    /// Begins a walk over the subnets of a site.
+    pub(super) fn begin_site_walk(&mut self, site: u16) {
+        if let Some(site) = self.by_site.find(site) {
+            self.by_site.begin_walk(site);
+        }
+    }
+
+    /// The subnet that the walk over those of a site came to; `None` at its
+    /// end.
+    pub(super) fn walked_at(&self, site: u16) -> Option<Key> {
+        let place = self.by_site.walked(self.by_site.find(site)?)?;
+        self.next_from(place as usize)
+    }
+
+    pub(super) fn pass_at(&mut self, site: u16) {
+        if let Some(site) = self.by_site.find(site) {
+            self.by_site.pass(site);
+        }
+    }
+
     pub(super) fn groups_mut(&mut self) -> &mut Groups<SubnetName> {
         &mut self.groups
     }

@@ -1,7 +1,7 @@
-//! Walks over the clients of a subnet, one for each subnet at a time, that
-//! last longer than a call.
+//! Walks over the clients of a subnet, and over the subnets of a site, one for
+//! each of them at a time, that last longer than a call.
 
-use super::Registry;
+use super::{Registry, Subnet};
 use crate::Key;
 
 impl Registry {
@@ -30,5 +30,21 @@ impl Registry {
     /// The walk goes on to the next client.
     pub fn pass_member(&mut self, subnet: Key) {
         self.subnets.groups_mut().pass(subnet);
+    }
+
+    /// Begins a walk over the subnets of a site. It comes to each subnet that is
+    /// there now and stays, once.
+    pub fn begin_site_walk(&mut self, site: u16) {
+        self.subnets.begin_site_walk(site);
+    }
+
+    /// The subnet that the walk came to; `None` at its end.
+    pub fn walked_subnet(&self, site: u16) -> Option<Subnet> {
+        self.subnet(self.subnets.walked_at(site)?)
+    }
+
+    /// The walk goes on to the next subnet.
+    pub fn pass_subnet(&mut self, site: u16) {
+        self.subnets.pass_at(site);
     }
 }

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::*;
 use crate::notify::NotifyOptions;
 use crate::relay::To;
+use crate::relay::routing::Routed;
 use crate::wire::datagram::{Content, Sealed};
 use crate::wire::message::Served;
 use crate::wire::replay::ReplayWindow;
@@ -214,6 +215,31 @@ pub(super) fn notify_for(
     let id = told.expect("there is room");
     rig.poll();
     id
+}
+
+/// Routes what can be routed, and leaves it there; how many steps it took, and
+/// how many of them were datagrams.
+pub(super) fn steps(rig: &mut Rig<Relay>) -> (usize, usize) {
+    let mut buf = [0; crate::OUTPUT_BUF_MIN];
+    let (mut steps, mut datagrams) = (0, 0);
+    loop {
+        match rig.endpoint.next_route(&mut buf) {
+            Routed::Again => {}
+            Routed::Datagram { .. } => datagrams += 1,
+            Routed::Idle => return (steps, datagrams),
+        }
+        steps += 1;
+        assert!(steps < 10_000, "without an end");
+    }
+}
+
+/// Tells, and routes what can be routed, as [`steps`] does.
+pub(super) fn queue(rig: &mut Rig<Relay>, to: To) -> (NotificationId, usize, usize) {
+    let now = rig.now;
+    let options = NotifyOptions::default();
+    let told = rig.endpoint.notify(now, to, b"x", options);
+    let (steps, datagrams) = steps(rig);
+    (told.expect("there is room"), steps, datagrams)
 }
 
 /// The name of the subnet that a member is in.

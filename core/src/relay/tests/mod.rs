@@ -13,6 +13,7 @@ mod replies;
 mod requests;
 mod robust;
 mod subnets;
+mod waiting;
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;

@@ -4,12 +4,12 @@
 use core::time::Duration;
 
 use super::members::{
-    Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, sent,
-    serves, subnet_of,
+    Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, queue,
+    sent, serves, subnet_of,
 };
 use super::*;
-use crate::CloseReason;
 use crate::relay::To;
+use crate::{CloseReason, Input};
 
 const NAT: &str = "192.0.2.1";
 const SECOND: Duration = Duration::from_secs(1);
@@ -265,16 +265,11 @@ fn p6_a_client_that_moves_while_it_waits_for_a_peer_takes_another_way() {
     let mut rig = open_relay();
     let (peers, mut others) = subnet(&mut rig, 1, 2);
     let conn = peers[0].1;
-    rig.wire(conn).blocks = true;
-    // One that is written, so that the connection is blocked behind it.
-    notify(&mut rig, To::Client(peers[0].0.peer.id), b"own");
-    for other in &others {
-        notify(&mut rig, To::Client(other.peer.id), b"x");
-    }
-    assert_eq!(rig.endpoint.router.len(), 2);
+    queue(&mut rig, To::All);
+    assert_eq!(rig.endpoint.router.line_len(conn.key()), 2);
+    rig.tell(Input::Blocked { conn });
     // The same inner address, behind another NAT.
     others[0].moves(&mut rig, "198.51.100.9", &inner(100), false);
-    said(&mut rig, conn);
     rig.writable(conn);
     let frames = serves(&mut rig, conn);
     assert_eq!(frames.len(), 1);

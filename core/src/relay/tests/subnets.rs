@@ -152,7 +152,7 @@ fn who_has_not_replied_is_missing() {
         let mut place = 0;
         let mut missing = Vec::new();
         while let Some((at, record)) = rig.endpoint.missing_from(id, place) {
-            missing.push(record.id);
+            missing.extend(record.map(|record| record.id));
             place = at + 1;
         }
         missing

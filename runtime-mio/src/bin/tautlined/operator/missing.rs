@@ -28,7 +28,7 @@ pub(super) fn list(relay: &Relay, id: NotificationId, query: &Query<'_>) -> Resu
     }
     let missing_from = |place| relay.missing_from(id, place);
     let Rows { rows, next } = pages::collect(query, missing_from, |record| {
-        Some(Row {
+        record.map(|record| Row {
             client: record.id.to_string(),
             hostname: record.hostname(),
         })
