@@ -42,6 +42,11 @@ impl Line {
         }
     }
 
+    /// Gives a relay that takes nothing until then.
+    pub(super) fn postpone_stall(&mut self, stall: Instant) {
+        self.stall = self.stall.map(|_| stall);
+    }
+
     pub(super) const fn handle_writable(&mut self) {
         self.stall = None;
     }

@@ -265,7 +265,7 @@ fn monitored(own: &HeartbeatSettings, relay: Option<HeartbeatFigures>) -> Figure
     Figures {
         period: Duration::ZERO,
         heartbeat,
-        frequency: own.frequency.unwrap_or(tenth.max(PERIOD_MIN)),
+        frequency: own.frequency.unwrap_or_else(|| tenth.max(PERIOD_MIN)),
     }
 }
 
@@ -334,9 +334,8 @@ impl Client {
             silent_for,
             rule,
         } = ended;
-        let line = match self.conns.get(conn).map(|conn| &conn.stage) {
-            Some(Stage::Line(line)) => line,
-            _ => return,
+        let Some(Stage::Line(line)) = self.conns.get(conn).map(|conn| &conn.stage) else {
+            return;
         };
         if rule == Rule::ResponseTimeout && line.owes_ping() {
             // What was not asked yet needs no answer: it is asked again.

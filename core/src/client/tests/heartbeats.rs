@@ -308,6 +308,24 @@ fn h4_five_hours_of_sleep_end_nothing_before_what_waits_was_read() {
 }
 
 #[test]
+fn h4_a_frame_that_was_amid_has_its_time_after_the_sleep() {
+    let (mut rig, conn) = listening();
+    rig.feed(conn, &ping()[..10]);
+    sleep(&mut rig, 5 * HOUR);
+    rig.wait(seconds(29));
+    rig.feed(conn, &ping()[10..]);
+    assert_eq!(said(&mut rig, conn), [Said::Pong(7)]);
+    rig.wire(conn).blocks = true;
+    rig.feed(conn, &ping());
+    sleep(&mut rig, 5 * HOUR);
+    rig.wait(seconds(29));
+    assert_eq!(rig.told(), []);
+    rig.wait(SECOND);
+    let why = Failure::TimedOut;
+    assert_eq!(rig.told()[0], Event::Disconnected { why });
+}
+
+#[test]
 fn a_frame_that_is_amid_is_no_silence() {
     // A relay that takes nothing is judged by the deadline of that.
     let own = HeartbeatSettings {
