@@ -350,7 +350,7 @@ impl Client {
         self.selector.poll_timeout().filter(|_| !self.stopping)
     }
 
-    fn deadline(&self) -> Option<Deadline> {
+    pub(super) fn deadline(&self) -> Option<Deadline> {
         let conns = self.conns.iter().filter_map(|(_, conn)| match &conn.stage {
             Stage::Http(http) => http.poll_timeout(),
             Stage::Line(line) => [conn.deadline, line.stall()].into_iter().flatten().min(),

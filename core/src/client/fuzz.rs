@@ -48,6 +48,8 @@ const STEPS_MAX: u32 = 500;
 /// Outputs of one operation, with the inputs that answer them.
 const ANSWERED_STEPS_MAX: u32 = 5_000;
 
+/// Deadlines that are met before the clock jumps.
+const DEADLINES_MAX: u32 = 32;
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Those of a client, which may follow the relay's.
@@ -245,8 +247,24 @@ impl World {
             let counted = self.client.time_went_back() - before;
             assert_eq!(counted, u64::from(told < self.now));
         } else {
+            if span.as_micros() & 1 == 1 {
+                self.meet_deadlines(script, self.now + span);
+            }
             self.now = self.now + span;
             self.input(Input::Timeout);
+        }
+    }
+
+    /// Time passes as for a driver that is there; up to `end`, or the moment of
+    /// that many deadlines.
+    fn meet_deadlines(&mut self, script: &mut Script<'_>, end: Instant) {
+        for _ in 0..DEADLINES_MAX {
+            let next = self.client.deadline().map(|deadline| deadline.at);
+            let Some(at) = next.filter(|at| *at <= end) else {
+                return;
+            };
+            self.now = self.now.max(at);
+            self.settle(script);
         }
     }
 
@@ -538,6 +556,15 @@ mod tests {
         &[8, 1, 0, 0, 0, 192, 1, 20, 0, 21, 0, 0],
     ];
 
+    /// The same, of a client with these settings, whose relay says that it
+    /// sends heartbeats every second.
+    fn with_heartbeats(start: &[u8]) -> Vec<&[u8]> {
+        let mut parts = SESSION.to_vec();
+        let admitted = &[5, 0, 6, 37, 1, 0, 12, 255, 15, 0, 0, 0, 0];
+        (parts[0], parts[5]) = (start, admitted);
+        parts
+    }
+
     fn run(parts: &[&[u8]]) -> World {
         let data = parts.concat();
         let mut script = Script(&data);
@@ -573,11 +600,8 @@ mod tests {
         // The relay's period of a second is in its answer; this end's, of one
         // or none, among the settings. Then time passes, and nothing comes.
         for (extra, prober) in [(0x00, 0), (0x11, 1)] {
-            let mut parts = SESSION.to_vec();
             let start = [0, 0, 3, extra];
-            let admitted = [5, 0, 6, 37, 1, 0, 12, 255, 15, 0, 0, 0, 0];
-            (parts[0], parts[5]) = (&start, &admitted);
-            let mut world = run(&parts);
+            let mut world = run(&with_heartbeats(&start));
             let heard = world.client.stats().clone();
             assert_eq!((heard.ended_by_prober, heard.ended_by_monitor), (0, 0));
             for _ in 0..12 {
@@ -603,6 +627,12 @@ mod tests {
         #[test]
         fn and_so_they_do_behind_a_session(data in vec(any::<u8>(), 0..1_500)) {
             operations(&[&SESSION.concat(), &data[..]].concat());
+        }
+
+        #[test]
+        fn and_with_heartbeats(extra in any::<u8>(), data in vec(any::<u8>(), 0..1_500)) {
+            let start = [0, 0, 3, extra];
+            operations(&[&with_heartbeats(&start).concat(), &data[..]].concat());
         }
     }
 }

@@ -1,12 +1,12 @@
 //! Heartbeats on the persistent connection.
 
 use super::*;
-use crate::Close;
 use crate::client::HeartbeatSettings;
 use crate::heartbeat::{Advice, Rule};
 use crate::registration::body::HeartbeatFigures;
 use crate::wire::message::{Ping, Pong, ServeWriter};
 use crate::wire::{datagram, proof::SessionKey};
+use crate::{Close, Endpoint};
 
 const HOUR: Duration = Duration::from_secs(3_600);
 
@@ -358,6 +358,36 @@ fn a_frame_that_is_amid_is_no_silence() {
     rig.feed(conn, &ping()[10..]);
     let waited = until_ended(&mut rig, conn);
     assert!((seconds(5)..=seconds(6)).contains(&waited), "{waited:?}");
+}
+
+#[test]
+fn a_probe_that_was_not_written_needs_no_answer() {
+    let (mut rig, conn) = probing();
+    let Some(at) = rig.deadline else { panic!() };
+    let mut buf = alloc::vec![0; rig.buf_bytes];
+    // The driver takes one thing only, and comes back as late as it may.
+    let (bytes, late) = (notification(1), seconds(5) + Duration::from_millis(900));
+    rig.now = at;
+    let now = rig.now;
+    rig.endpoint.handle_input(
+        now,
+        Input::Received {
+            conn,
+            bytes: &bytes,
+        },
+    );
+    rig.endpoint.handle_input(now, Input::Timeout);
+    let output = rig.endpoint.poll_output(&mut buf);
+    assert!(matches!(output, crate::Output::Event(_)), "{output:?}");
+    rig.now = now + late;
+    rig.tell(Input::Timeout);
+    assert_eq!(rig.endpoint.stats().probes_sent, 1);
+    assert!(matches!(said(&mut rig, conn)[..], [Said::Ping(_)]));
+    assert_eq!(rig.told(), []);
+    // The next one is written, and needs one.
+    let waited = until_ended(&mut rig, conn);
+    assert!(waited <= MINUTE + seconds(5), "{waited:?}");
+    assert_eq!(ended(&mut rig, conn).1, Rule::ResponseTimeout);
 }
 
 #[test]
