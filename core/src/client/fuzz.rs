@@ -616,6 +616,19 @@ mod tests {
         }
     }
 
+    #[test]
+    fn bytes_in_time_are_within_reach() {
+        let two_seconds = &[12, 21, 0x81, 0x84, 0x1e, 0, 0][..];
+        let ping = &[8, 1, 0, 0, 0, 3, 0, 0, 0][..];
+        let start = [0, 0, 3, 0];
+        let mut parts = with_heartbeats(&start);
+        parts.extend([two_seconds, ping, two_seconds, ping, two_seconds]);
+        let world = run(&parts);
+        assert!(world.now.as_micros() > 6_000_000 && world.connected);
+        parts.push(two_seconds);
+        assert_eq!(run(&parts).client.stats().ended_by_monitor, 1);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
