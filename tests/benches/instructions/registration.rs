@@ -76,6 +76,7 @@ impl Town {
             persistent_connection: true,
             local: Some(address),
             instance: Some(body::Hex([7; 8])),
+            heartbeat: None,
         };
         let admitted = self.registry.handle_decoded(NOW, address, &request);
         admitted.expect("there is room").new
