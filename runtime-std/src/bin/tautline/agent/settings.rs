@@ -163,6 +163,41 @@ mod tests {
         sources.load().map_err(|error| error.to_string())
     }
 
+    /// The keys of a section, or of none: a wrong one is told which there are.
+    fn keys_of(section: Option<&str>) -> Vec<String> {
+        let head = section.map_or(String::new(), |name| format!("[{name}]\n"));
+        let error = toml::from_str::<AgentSettings>(&format!("{head}no_key = 0"));
+        let error = error.unwrap_err().message().to_owned();
+        let (_, expected) = error.split_once("expected").expect("it says which");
+        let words = expected.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_setting_is_documented_and_no_other() {
+        let mut keys = Vec::new();
+        for name in keys_of(None) {
+            match name.as_str() {
+                "data_dir" => keys.push(name),
+                section => {
+                    let below = keys_of(Some(section));
+                    keys.extend(below.iter().map(|key| format!("{section}.{key}")));
+                }
+            }
+        }
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let (_, of_agent) = docs.split_once("\n# The agent's settings\n").unwrap();
+        let rows = of_agent.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        let mut documented: Vec<_> = cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        documented.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(documented, keys);
+    }
+
     #[test]
     fn a_relay_is_enough() {
         let settings = load(&[("TAUTLINE_RELAY_ADDRESSES", "https://relay.example")]).unwrap();
