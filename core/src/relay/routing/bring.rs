@@ -40,7 +40,14 @@ impl Relay {
             return Brought::Done;
         };
         let (notification, wakes) = (task.notification, task.wakes);
-        let (is_connected, servable) = (record.is_connected(), record.is_servable());
+        if record.is_connected() {
+            // The line finds what is for its client, wherever that registered.
+            if wakes && let Some(conn) = self.registry.connection(client) {
+                self.wake(conn);
+            }
+            return Brought::Done;
+        }
+        let servable = record.is_servable();
         // A port that was only stated may lie behind a firewall.
         let reached = record.is_udp_proven() && record.udp_port != 0;
         if !record.is_proven() {
@@ -58,12 +65,6 @@ impl Relay {
         if record.subnet != subnet {
             // It moved while it waited.
             self.bring_to(client, notification);
-            return Brought::Done;
-        }
-        if is_connected {
-            if wakes && let Some(conn) = self.registry.connection(client) {
-                self.wake(conn);
-            }
             return Brought::Done;
         }
         let way = self

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::members::{
     Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, sent,
-    serves,
+    serves, subnet_of,
 };
 use super::*;
 use crate::relay::To;
@@ -403,6 +403,22 @@ fn a_new_key_counts_from_one_and_the_old_one_is_not_used_again() {
     assert!(sealed.open(member.peer.id, &old, &mut window).is_err());
     let heard = member.hear(&datagrams[0].1);
     assert_eq!(heard, Some(Heard::Notification(id, b"y".into())));
+}
+
+/// Its connection is its own, whoever handed the registration in.
+#[test]
+fn p3_a_registration_from_elsewhere_leaves_the_connection_told_of_groups() {
+    let mut rig = open_relay();
+    let (mut member, conn) = Member::connected(&mut rig, NAT, "10.0.0.5/24");
+    member.registers(&mut rig, "192.0.2.9", "10.0.0.5/24", true);
+    assert_eq!(said(&mut rig, conn), [], "it stays");
+    let to = subnet_of(&rig, &member);
+    let id = notify(&mut rig, to, b"x");
+    let told = said(&mut rig, conn);
+    assert_eq!(told, [Said::Notification(id, b"x".into())]);
+    assert_eq!(count(&rig, |stats| stats.left_to_inbox.total()), 0);
+    assert_eq!(sent(&mut rig), []);
+    assert_idle(&rig);
 }
 
 #[test]
