@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::members::{
-    Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, queue, sent, serves,
-    steps, subnet_of,
+    Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, queue,
+    sent, serves, steps, subnet_of,
 };
 use super::*;
 use crate::notify::NotifyOptions;
@@ -73,7 +73,11 @@ fn p3_who_is_connected_is_told_while_others_wait_for_a_peer() {
 
 #[test]
 fn p3_who_is_connected_is_told_though_its_subnet_has_no_room_for_more() {
-    let mut rig = narrow();
+    let mut limits = Limits::default();
+    limits.router.legs_per_line_max = 1;
+    limits.notifier.notifications_per_group_max = 10_000;
+    limits.notifier.notifications_max = 10_000;
+    let mut rig = relay_with(open_settings(), limits);
     let told = deaf(&mut rig, 1);
     let (_, peer) = Member::connected(&mut rig, NAT, &inner(2));
     let others: Vec<_> = (10..13)
