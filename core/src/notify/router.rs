@@ -132,6 +132,12 @@ impl Router {
         self.change(line, event);
     }
 
+    /// Whether the subnet is still to be told that a leg ended.
+    #[cfg(any(test, feature = "_test"))]
+    pub(super) fn is_starved(&self, subnet: Key) -> bool {
+        self.starved.contains(subnet.index() as u32)
+    }
+
     /// Which way the next notification goes to a client: `servable` says that
     /// a peer can reach it, `datagram` that the relay can.
     ///
@@ -371,6 +377,14 @@ impl Router {
         (best.map(|(_, key)| key), spare)
     }
 
+    /// The subnet that has waited longest for a leg of any line to end. One is
+    /// told for each that ended, as one is what it made room for; when the last
+    /// has ended, all are, so that room which was of no use is no loss.
+    fn next_starved(&mut self) -> Option<u32> {
+        let tells = !self.starved.is_empty() && self.legs.promise_room();
+        tells.then(|| self.starved.pop()).flatten()
+    }
+
     fn line(&self, line: Key) -> Option<&Line> {
         self.lines
             .get(line.index())
@@ -449,8 +463,7 @@ impl Machine for Router {
                 notification,
             });
         }
-        let starved = || (!self.legs.is_full()).then(|| self.starved.pop()).flatten();
-        let place = self.rooms.pop().or_else(starved)?;
+        let place = self.rooms.pop().or_else(|| self.next_starved())?;
         let subnet = Key::new(place, self.subnets.get(place as usize)?.generation);
         Some(RouterEffect::Room { subnet })
     }

@@ -402,3 +402,67 @@ fn a_stuck_subnet_leaves_room_for_the_others() {
     assert_eq!(told(&mut router), [ROOM]);
     assert!(matches!(route(&mut router, client(9)), Way::Peer(_)));
 }
+
+/// Subnets with a line each, of which the first has taken all legs.
+fn starved(subnets: u32) -> Router {
+    let limits = RouterLimits {
+        legs_max: 64,
+        legs_per_line_max: 64,
+        legs_per_subnet_max: 64,
+        ..LIMITS
+    };
+    let mut router = Router::new(limits, subnets, 512, Random::from_seed([5; 32]));
+    for place in 0..subnets {
+        router.handle_line_opened(line(place), Key::new(place, 0), 64);
+    }
+    for at in 0..64 {
+        assert_eq!(router.assign(line(0), client(at), NOTE), Ok(()));
+    }
+    for place in 1..subnets {
+        let subnet = Key::new(place, 0);
+        let way = router.route(Instant::ORIGIN, client(place), subnet, true, false);
+        assert_eq!(way, Way::Later);
+    }
+    assert_eq!(told(&mut router), []);
+    router
+}
+
+fn woken(router: &mut Router) -> Vec<u32> {
+    let rooms = told(router).into_iter().filter_map(|effect| match effect {
+        RouterEffect::Room { subnet } => Some(subnet.index() as u32),
+        _ => None,
+    });
+    rooms.collect()
+}
+
+#[test]
+fn a_leg_that_ends_wakes_one_subnet_however_many_wait() {
+    let mut router = starved(200);
+    let mut order = Vec::new();
+    while order.len() < 199 {
+        router.skip(line(order.last().copied().unwrap_or(0)), 1);
+        let woken = woken(&mut router);
+        let [place] = woken[..] else {
+            panic!("{woken:?} for one leg");
+        };
+        let subnet = Key::new(place, 0);
+        let way = router.route(Instant::ORIGIN, client(place), subnet, true, false);
+        assert_eq!(way, Way::Peer(line(place)), "there is room for it");
+        assert_eq!(
+            router.assign(line(place), client(100 + place), NOTE),
+            Ok(())
+        );
+        order.push(place);
+    }
+    assert_eq!(order, (1..200).collect::<Vec<_>>(), "in turn");
+}
+
+#[test]
+fn who_waits_is_told_though_those_before_it_want_no_more() {
+    let mut router = starved(200);
+    router.skip(line(0), 63);
+    assert_eq!(woken(&mut router).len(), 63, "one for each");
+    assert!(woken(&mut router).is_empty());
+    router.skip(line(0), 1);
+    assert_eq!(woken(&mut router).len(), 199 - 63, "nobody is forgotten");
+}
