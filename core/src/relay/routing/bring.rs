@@ -149,7 +149,9 @@ impl Relay {
         digest.encode(&content, id, counter, session, buf).ok()
     }
 
-    /// Writes a test for the client; `None` if it takes no datagrams any more.
+    /// Writes a test for the client; `None` if it takes no datagrams any more,
+    /// or if their rate is used up: a test says when it arrived, so none waits,
+    /// and there are others.
     pub(in crate::relay) fn write_test(
         &mut self,
         client: Key,
@@ -158,6 +160,10 @@ impl Relay {
     ) -> Option<(SocketAddr, usize)> {
         let record = self.registry.get(client)?;
         let (id, to) = (record.id, record.udp_address()?);
+        if self.datagram_rate.take(self.now, 1).is_err() {
+            self.stats.tests_left_out += 1;
+            return None;
+        }
         let content = Content::Test(Test { nonce });
         let (counter, session) = self.registry.datagram_key(client)?;
         let len = Digest::new(&content).encode(&content, id, counter, session, buf);
