@@ -272,6 +272,7 @@ impl Router {
         self.legs.confirm(&mut open.outstanding, sequence);
         let confirmed = before - open.outstanding.len();
         if confirmed > 0 {
+            open.confirmed_at = Some(self.now);
             self.watch(line);
         }
         self.freed(line, confirmed);

@@ -44,6 +44,7 @@ struct Listed {
     queue: Vec<Leg>,
     outstanding: Vec<(u32, Instant, Leg)>,
     sulks_until: Option<Instant>,
+    confirmed_at: Option<Instant>,
     /// Since when it is blocked; its sulk does not end before that does.
     blocked_at: Option<Instant>,
     leaving: bool,
@@ -72,6 +73,8 @@ impl Listed {
 
     fn due(&self) -> Option<Instant> {
         let oldest = self.outstanding.first().map(|(_, begun_at, _)| *begun_at);
+        let oldest = oldest.map(|begun_at| self.confirmed_at.max(Some(begun_at)));
+        let oldest = oldest.flatten();
         let since = match self.state() {
             LineState::Sulking => return self.sulks_until.map(fires_at),
             LineState::Held => oldest.into_iter().chain(self.blocked_at).min(),
@@ -151,6 +154,7 @@ impl Pair {
                 queue: Vec::new(),
                 outstanding: Vec::new(),
                 sulks_until: None,
+                confirmed_at: None,
                 blocked_at: None,
                 leaving: false,
             });
@@ -352,8 +356,11 @@ impl Pair {
         assert_eq!(right, sequence <= listed.begun);
         if right {
             let done = |(number, _, _): &mut (u32, Instant, Leg)| *number <= sequence;
-            let done = listed.outstanding.extract_if(.., done);
-            self.served.extend(done.map(|(_, _, leg)| leg));
+            let done: Vec<_> = listed.outstanding.extract_if(.., done).collect();
+            if !done.is_empty() {
+                listed.confirmed_at = Some(self.now);
+            }
+            self.served.extend(done.into_iter().map(|(_, _, leg)| leg));
         }
         Some(())
     }

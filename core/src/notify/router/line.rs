@@ -105,6 +105,8 @@ pub(super) struct Line {
     pub(super) begun: u32,
     pub(super) queue: Queue,
     pub(super) outstanding: Queue,
+    /// When it last confirmed something.
+    pub(super) confirmed_at: Option<Instant>,
     /// Since when it can not be written to.
     pub(super) blocked_at: Option<Instant>,
     /// The neighbours in the ring of the subnet's lines that are ready.
@@ -122,6 +124,7 @@ impl Line {
         begun: 0,
         queue: Queue::EMPTY,
         outstanding: Queue::EMPTY,
+        confirmed_at: None,
         blocked_at: None,
         next: NO_LINE,
         previous: NO_LINE,

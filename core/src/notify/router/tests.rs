@@ -136,18 +136,39 @@ fn p4_a_peer_that_stays_silent_is_replaced_and_rests() {
 }
 
 #[test]
-fn each_batch_has_its_own_time() {
+fn a_peer_that_confirms_batch_after_batch_is_not_silent() {
     let mut router = router(1, 4);
-    let half = LIMITS.served_timeout / 2;
-    for at in 0..2 {
+    for at in 0..4 {
         assert_eq!(assign(&mut router, client(at)), line(0));
         assert_eq!(router.begin_batch(router.now, line(0), 1), Some(at + 1));
-        assert_eq!(wait(&mut router, half - Duration::from_millis(1)), []);
     }
+    let just_before = LIMITS.served_timeout - Duration::from_millis(1);
+    for at in 0..3 {
+        assert_eq!(wait(&mut router, just_before), []);
+        assert!(router.handle_served(line(0), at + 1));
+        assert_eq!(told(&mut router), [served(client(at))]);
+    }
+    // What says nothing new is no progress.
+    assert_eq!(wait(&mut router, just_before), []);
+    assert!(router.handle_served(line(0), 3));
+    let lost = wait(&mut router, Duration::from_millis(1));
+    assert_eq!(lost, [reroute(client(3))]);
+    assert_eq!(router.line_state(line(0)), LineState::Sulking);
+}
+
+#[test]
+fn a_batch_that_begins_later_has_all_of_its_time() {
+    let mut router = router(1, 4);
+    assert_eq!(assign(&mut router, client(0)), line(0));
+    assert_eq!(router.begin_batch(router.now, line(0), 1), Some(1));
     assert!(router.handle_served(line(0), 1));
-    assert_eq!(wait(&mut router, half), [served(client(0))]);
-    let later = wait(&mut router, Duration::from_millis(2));
-    assert_eq!(later, [reroute(client(1))]);
+    assert_eq!(wait(&mut router, LIMITS.sulk), [served(client(0))]);
+    assert_eq!(assign(&mut router, client(1)), line(0));
+    assert_eq!(router.begin_batch(router.now, line(0), 1), Some(2));
+    let just_before = LIMITS.served_timeout - Duration::from_millis(1);
+    assert_eq!(wait(&mut router, just_before), []);
+    let lost = wait(&mut router, Duration::from_millis(1));
+    assert_eq!(lost, [reroute(client(1))]);
 }
 
 #[test]
