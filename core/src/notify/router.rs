@@ -8,6 +8,8 @@ mod terms;
 mod tests;
 
 use legs::Legs;
+#[cfg(feature = "_test")]
+pub use line::LINE_VISITS;
 use line::{Last, Line, Subnet};
 pub use line::{LineEvent, LineState};
 pub use terms::{Leg, RouteRefusal, RouterEffect, RouterLimits, Way};
@@ -78,6 +80,8 @@ impl Router {
         };
         let is_same = slot.generation == line.generation();
         let begun = if is_same { slot.begun } else { 0 };
+        #[cfg(feature = "_test")]
+        LINE_VISITS.note(slot.state as usize, LineEvent::Opened as usize);
         *slot = Line {
             begun,
             ..Line::opened(line.generation(), subnet, room)

@@ -2,7 +2,13 @@
 
 use super::legs::Queue;
 use crate::collections::TimerKey;
+#[cfg(feature = "_test")]
+use crate::visits::Visits;
 use crate::{Instant, Key};
+
+/// The transitions that the lines of any [`Router`](super::Router) took.
+#[cfg(feature = "_test")]
+pub static LINE_VISITS: Visits<{ LineState::ALL.len() }, { LineEvent::ALL.len() }> = Visits::new();
 
 /// The place of no line.
 pub(super) const NO_LINE: u32 = u32::MAX;

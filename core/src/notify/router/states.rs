@@ -1,6 +1,8 @@
 //! How lines change, and what their subnets make of it.
 
 use super::Router;
+#[cfg(feature = "_test")]
+use super::line::LINE_VISITS;
 use super::line::{LineEvent, LineState, NO_LINE};
 use crate::Key;
 
@@ -13,6 +15,8 @@ impl Router {
         let Some(next) = state.after(event) else {
             return;
         };
+        #[cfg(feature = "_test")]
+        LINE_VISITS.note(state as usize, event as usize);
         self.leave(line);
         let place = line.index() as u32;
         self.lines[place].state = next;
