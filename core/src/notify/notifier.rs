@@ -347,9 +347,22 @@ impl Notifier {
 
     /// The replies to a notification, in the order they came.
     pub fn replies(&self, id: NotificationId) -> impl Iterator<Item = Reply<'_>> {
-        let entry = self.find(id).and_then(|key| self.entries.get(key));
-        self.replies
-            .iter(entry.map_or_else(Chain::default, |entry| entry.replies))
+        self.replies_behind(id, None)
+    }
+
+    /// The replies that came behind that of a client, found in O(1); all if
+    /// that client did not reply.
+    pub fn replies_behind(
+        &self,
+        id: NotificationId,
+        after: Option<ClientId>,
+    ) -> impl Iterator<Item = Reply<'_>> {
+        let found = self
+            .find(id)
+            .and_then(|key| Some((key, self.entries.get(key)?)));
+        found
+            .into_iter()
+            .flat_map(move |(key, entry)| self.replies.behind(entry.replies, key, after))
     }
 
     /// How many notifications live.

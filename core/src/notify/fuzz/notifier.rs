@@ -415,6 +415,13 @@ impl Pair {
             let expected = said.replies.iter().filter(|_| !said.expired);
             let expected: Vec<_> = expected.map(|(_, id, bytes)| (*id, &bytes[..])).collect();
             assert_eq!(replies, expected);
+            for (place, (client, _)) in replies.iter().enumerate() {
+                let behind = self.notifier.replies_behind(*id, Some(*client));
+                let behind: Vec<_> = behind.map(|reply| (reply.client, reply.payload)).collect();
+                assert_eq!(behind, replies[place + 1..]);
+            }
+            let stranger = self.notifier.replies_behind(*id, Some(ClientId([99; 16])));
+            assert_eq!(stranger.count(), replies.len());
         }
         for client in &self.clients {
             let all = self.said.keys().copied();

@@ -186,3 +186,27 @@ fn the_first_and_the_next_of_a_list_are_found_at_once() {
     }
     assert_eq!(behind(cursor), None);
 }
+
+/// The replies before are not gone through: with the links between cut, the
+/// answer is the same.
+#[test]
+fn the_replies_behind_one_are_found_at_once() {
+    let (mut notifier, key, id) = notifier_for_two();
+    for place in 1..4 {
+        reply(&mut notifier, client(place), id);
+    }
+    let entry = notifier.entries.get_mut(key).expect("it lives");
+    let whole = core::mem::take(&mut entry.replies);
+    let behind = |notifier: &Notifier, after: u32| {
+        let replies = notifier.replies_behind(id, Some(client(after).1));
+        replies.map(|reply| reply.client.0[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(behind(&notifier, 1), [2, 3]);
+    assert!(behind(&notifier, 3).is_empty());
+    assert!(
+        behind(&notifier, 9).is_empty(),
+        "from the start, which was cut"
+    );
+    notifier.entries.get_mut(key).expect("it lives").replies = whole;
+    assert_eq!(behind(&notifier, 9), [1, 2, 3]);
+}
