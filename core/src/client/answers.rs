@@ -6,13 +6,16 @@ use core::time::Duration;
 use super::asking::Question;
 use super::event::{Arrival, Event, Failure};
 use super::{Client, Conn, Stage};
-use crate::notify::Received;
 use crate::notify::body::{Inbox, decode_payload};
+use crate::notify::{Handle, Received};
 use crate::wire::message::Notification;
 use crate::{Incarnation, Key, NotificationId};
 
 /// How long nothing but a registration is asked after a failure.
 const REST: Duration = Duration::from_secs(60);
+
+/// The status of a relay that has no room.
+const FULL: u16 = 503;
 
 impl Client {
     /// The answer to what was asked is complete.
@@ -35,13 +38,16 @@ impl Client {
         match question {
             Question::Register => self.registered(relay, status, &body),
             Question::Test(_) => self.tested(status),
-            Question::Reply(_, id) => self.replied(id, status),
+            Question::Reply(reply, id) => self.replied(reply, id, status),
             Question::Inbox => self.inboxed(status, &body),
         }
         if question != Question::Register {
-            match status {
-                ..500 => self.selector.handle_worked(self.now, relay),
-                _ => self.selector.handle_failed(self.now, relay),
+            // A relay without room for replies works.
+            let is_full = status == FULL && matches!(question, Question::Reply(..));
+            if status < 500 || is_full {
+                self.selector.handle_worked(self.now, relay);
+            } else {
+                self.selector.handle_failed(self.now, relay);
             }
             if status == 401 {
                 self.unknown_to_relay();
@@ -80,7 +86,10 @@ impl Client {
         self.selector.handle_failed(self.now, relay);
         match question {
             // It goes with the next registration, connection or poll.
-            Question::Reply(..) => self.mailbox.handle_way_lost(),
+            Question::Reply(..) => {
+                self.mailbox.handle_way_lost();
+                self.asking.inbox_first = true;
+            }
             // Tests are repeated, and without a proof there is the connection.
             Question::Test(_) => {}
             _ => self.asking.inbox = true,
@@ -102,12 +111,18 @@ impl Client {
         }
     }
 
-    fn replied(&mut self, id: NotificationId, status: u16) {
+    fn replied(&mut self, reply: Handle, id: NotificationId, status: u16) {
         match status {
             // Refused for good: it is not asked again, so nothing else waits.
             200..300 | 403 | 404 | 413 => self.mailbox.handle_taken(id),
+            // It waits alone; what else is to be asked may find room.
+            FULL => {
+                self.mailbox.handle_refused(self.now, reply);
+                self.asking.inbox_first = true;
+            }
             _ => {
                 self.mailbox.handle_way_lost();
+                self.asking.inbox_first = true;
                 self.rest();
             }
         }

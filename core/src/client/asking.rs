@@ -23,6 +23,8 @@ pub(super) struct Asking {
     /// inbox was read to its end, the ones behind it are left to that too, so
     /// that none is passed over.
     pub(super) behind: bool,
+    /// A reply was not taken: the inbox goes before the next one.
+    pub(super) inbox_first: bool,
     pub(super) current: Option<Question>,
     pub(super) resting_until: Option<Instant>,
 }
@@ -71,12 +73,16 @@ impl Client {
         if let Some(nonce) = self.asking.test {
             return Some(Question::Test(nonce));
         }
+        let inbox = self.asking.inbox && self.mailbox.has_room();
+        if inbox && self.asking.inbox_first {
+            return Some(Question::Inbox);
+        }
         if let Some((handle, reply)) = self.mailbox.next_reply()
             && !self.is_for_line(reply)
         {
             return Some(Question::Reply(handle, reply.notification));
         }
-        (self.asking.inbox && self.mailbox.has_room()).then_some(Question::Inbox)
+        inbox.then_some(Question::Inbox)
     }
 
     /// Whether the reply travels on the persistent connection.
@@ -149,7 +155,7 @@ impl Client {
             return false;
         };
         let body: Vec<u8> = reply.payload.into();
-        self.mailbox.handle_sent(handle);
+        self.mailbox.handle_sent(self.now, handle);
         let target = alloc::format!("/v1/replies/{id}");
         let authorization = self.prove("POST", &target, &body);
         let content_type = Some("application/octet-stream");
@@ -166,6 +172,7 @@ impl Client {
 
     fn ask_inbox(&mut self, control: Key) -> bool {
         self.asking.inbox = false;
+        self.asking.inbox_first = false;
         let target = self.with_after("/v1/inbox");
         let authorization = self.prove("GET", &target, &[]);
         self.send(control, "GET", &target, authorization, None, &[], None)

@@ -104,7 +104,7 @@ impl Client {
             return None;
         };
         if !conn.blocked {
-            let len = line.write(&mut self.mailbox, buf);
+            let len = line.write(self.now, &mut self.mailbox, buf);
             if len > 0 {
                 self.watch.handle_sent(self.now, key);
                 return Some(Step::Written(id, len));

@@ -114,7 +114,7 @@ impl Line {
     }
 
     /// Fills `buf` with what is owed and with replies; returns the bytes.
-    pub(super) fn write(&mut self, mailbox: &mut Mailbox, buf: &mut [u8]) -> usize {
+    pub(super) fn write(&mut self, now: Instant, mailbox: &mut Mailbox, buf: &mut [u8]) -> usize {
         let mut len = 0;
         if let Some((handle, offset)) = self.partial.take() {
             len = self.write_reply(mailbox, handle, offset, buf);
@@ -134,7 +134,7 @@ impl Line {
             if len > 0 && ToRelay::Reply(reply).encoded_len() > buf.len() - len {
                 break;
             }
-            mailbox.handle_sent(handle);
+            mailbox.handle_sent(now, handle);
             len += self.write_reply(mailbox, handle, 0, &mut buf[len..]);
             if self.partial.is_some() {
                 mailbox.pin(handle);

@@ -8,6 +8,10 @@ use crate::collections::{Pool, ReadyList, Slab, TimerKey, Wheel};
 use crate::wire::message;
 use crate::{Incarnation, Instant, Key, Machine, NotificationId, Random};
 
+/// After how long a reply that was sent and not taken, or was refused for want
+/// of room, is sent again.
+const RESEND: Duration = Duration::from_secs(60);
+
 /// The bounds of a [`Mailbox`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MailboxLimits {
@@ -253,10 +257,7 @@ impl Mailbox {
             self.due.push(handle.0.index() as u32);
         } else {
             entry.stage = Stage::Held;
-            entry.moment = self
-                .timers
-                .insert(self.now + delay, Timer::Moment(handle.0))
-                .ok();
+            self.wait_for(handle.0, delay);
         }
         Ok(())
     }
@@ -308,13 +309,28 @@ impl Mailbox {
         }
     }
 
-    /// The reply is on its way.
-    pub fn handle_sent(&mut self, handle: Handle) {
+    /// The reply is on its way. It is due again after 60 s if it was not taken.
+    pub fn handle_sent(&mut self, now: Instant, handle: Handle) {
+        self.now = self.now.max(now);
         if let Some(entry) = self.entries.get_mut(handle.0)
             && entry.stage == Stage::Due
         {
             entry.stage = Stage::Sent;
             self.due.remove(handle.0.index() as u32);
+            self.wait_for(handle.0, RESEND);
+        }
+    }
+
+    /// The relay has no room for the reply now: it is due again after 60 s.
+    pub fn handle_refused(&mut self, now: Instant, handle: Handle) {
+        self.now = self.now.max(now);
+        if let Some(entry) = self.entries.get_mut(handle.0)
+            && matches!(entry.stage, Stage::Due | Stage::Sent)
+            && !entry.gone
+        {
+            entry.stage = Stage::Sent;
+            self.due.remove(handle.0.index() as u32);
+            self.wait_for(handle.0, RESEND);
         }
     }
 
@@ -343,8 +359,22 @@ impl Mailbox {
             {
                 entry.stage = Stage::Due;
                 self.due.push(key.index() as u32);
+                if let Some(moment) = entry.moment.take() {
+                    self.timers.cancel(moment);
+                }
             }
         }
+    }
+
+    /// Sets the moment of a reply. Each entry has one, so there is room.
+    fn wait_for(&mut self, key: Key, span: Duration) {
+        let Some(entry) = self.entries.get_mut(key) else {
+            return;
+        };
+        if let Some(moment) = entry.moment.take() {
+            self.timers.cancel(moment);
+        }
+        entry.moment = self.timers.insert(self.now + span, Timer::Moment(key)).ok();
     }
 
     /// It came, and is not handed out again.
@@ -398,6 +428,14 @@ impl Machine for Mailbox {
                 Timer::Moment(key) => {
                     if let Some(entry) = self.entries.get_mut(key) {
                         entry.moment = None;
+                        if entry.gone {
+                            continue;
+                        }
+                        // A connection that is so slow still writes it.
+                        if entry.pinned {
+                            self.wait_for(key, RESEND);
+                            continue;
+                        }
                         entry.stage = Stage::Due;
                         self.due.push(key.index() as u32);
                         return Some(MailboxEffect::ReplyDue);

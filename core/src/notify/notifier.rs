@@ -24,7 +24,7 @@ pub struct Status {
     /// Its number.
     pub id: NotificationId,
     /// How many clients it is for: those that it was for when it was made, and
-    /// more where clients that came to its group were told.
+    /// more where clients that came to its subnet or site were told.
     pub targets: u32,
     /// How many of them it was sent to.
     pub sent: u32,
@@ -35,9 +35,16 @@ pub struct Status {
 }
 
 impl Status {
-    /// A client that comes to a group is one that its notifications are for.
-    fn count_who_joined(&mut self) {
-        self.targets = self.targets.max(self.sent);
+    /// A client that comes to a subnet or site is one that its notifications
+    /// are for. Nobody comes to all: who registers is not told what was before.
+    fn count_who_came(&mut self, audience: Audience) {
+        match audience {
+            Audience::Subnet(_) | Audience::Site(_) => self.targets = self.targets.max(self.sent),
+            Audience::Client(_) | Audience::All => {
+                self.targets = self.targets.max(self.replied);
+                self.sent = self.sent.min(self.targets);
+            }
+        }
     }
 }
 
@@ -254,7 +261,7 @@ impl Notifier {
         let counted = || entry.status.replied > 0 && self.replies.contains(notification, client.1);
         if first && !counted() {
             entry.status.sent += 1;
-            entry.status.count_who_joined();
+            entry.status.count_who_came(entry.audience);
         }
     }
 
@@ -283,10 +290,11 @@ impl Notifier {
     ) -> Result<(), ReplyRefusal> {
         self.now = self.now.max(now);
         let key = self.find(id).ok_or(ReplyRefusal::Unknown)?;
-        if !self.concerns(key, client.0, membership) {
+        let told = self.told.get(client.0);
+        // Who left the group after it was told may reply.
+        if !told.was_sent(id.sequence()) && !self.concerns(key, client.0, membership) {
             return Err(ReplyRefusal::Foreign);
         }
-        let sent_through = self.told.get(client.0).sent_through;
         let entry = self.entries.get_mut(key).ok_or(ReplyRefusal::Unknown)?;
         if payload.len() > self.limits.reply_bytes_max {
             return Err(ReplyRefusal::TooLong);
@@ -306,11 +314,11 @@ impl Notifier {
         let status = &mut entry.status;
         status.replied += 1;
         // Who replies was sent it, whatever was heard of its way.
-        if sent_through < id.sequence() {
+        if told.sent_through < id.sequence() {
             status.sent += 1;
         }
         status.sent = status.sent.max(status.replied);
-        status.count_who_joined();
+        status.count_who_came(entry.audience);
         Ok(())
     }
 
@@ -339,9 +347,22 @@ impl Notifier {
 
     /// The replies to a notification, in the order they came.
     pub fn replies(&self, id: NotificationId) -> impl Iterator<Item = Reply<'_>> {
-        let entry = self.find(id).and_then(|key| self.entries.get(key));
-        self.replies
-            .iter(entry.map_or_else(Chain::default, |entry| entry.replies))
+        self.replies_behind(id, None)
+    }
+
+    /// The replies that came behind that of a client, found in O(1); all if
+    /// that client did not reply.
+    pub fn replies_behind(
+        &self,
+        id: NotificationId,
+        after: Option<ClientId>,
+    ) -> impl Iterator<Item = Reply<'_>> {
+        let found = self
+            .find(id)
+            .and_then(|key| Some((key, self.entries.get(key)?)));
+        found
+            .into_iter()
+            .flat_map(move |(key, entry)| self.replies.behind(entry.replies, key, after))
     }
 
     /// How many notifications live.

@@ -92,17 +92,17 @@ impl Replies {
 
     /// Whether the client replied, under whatever handle it was registered.
     pub(super) fn contains(&self, notification: Key, client: ClientId) -> bool {
+        self.find(notification, client).is_some()
+    }
+
+    fn find(&self, notification: Key, client: ClientId) -> Option<&Entry> {
+        let at = |place: u32| self.entries.get(self.entries.key_at(place as usize)?);
         let hash = self.by_pair.hash(&pair(notification, client));
-        self.by_pair
-            .find(hash, |place| {
-                self.entries
-                    .key_at(place as usize)
-                    .and_then(|key| self.entries.get(key))
-                    .is_some_and(|entry| {
-                        entry.notification == notification && entry.client == client
-                    })
-            })
-            .is_some()
+        let place = self.by_pair.find(hash, |place| {
+            at(place)
+                .is_some_and(|entry| entry.notification == notification && entry.client == client)
+        });
+        at(place?)
     }
 
     /// Keeps a reply. The caller made sure that there is none of the pair.
@@ -146,9 +146,18 @@ impl Replies {
         Ok(())
     }
 
-    /// The replies of a chain, in the order they came.
-    pub(super) fn iter(&self, chain: Chain) -> impl Iterator<Item = Reply<'_>> {
-        let first = chain.ends.map(|(first, _)| first);
+    /// The replies of a notification behind that of a client, in the order they
+    /// came; all of its chain if there is no such client, or no reply of it.
+    pub(super) fn behind(
+        &self,
+        chain: Chain,
+        notification: Key,
+        after: Option<ClientId>,
+    ) -> impl Iterator<Item = Reply<'_>> {
+        let first = match after.and_then(|client| self.find(notification, client)) {
+            Some(entry) => entry.next,
+            None => chain.ends.map(|(first, _)| first),
+        };
         core::iter::successors(first.and_then(|key| self.entries.get(key)), |entry| {
             entry.next.and_then(|key| self.entries.get(key))
         })

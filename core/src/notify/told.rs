@@ -14,9 +14,12 @@ pub(super) struct ClientState {
     pub(super) sent_through: u32,
     /// The sequence of the newest that it was sent in order.
     pub(super) in_order_through: u32,
+    /// Which it was sent of the last 32 up to `sent_through`, the newest in
+    /// the lowest bit.
+    recent: u32,
 }
 
-const _: () = assert!(size_of::<ClientState>() == 16);
+const _: () = assert!(size_of::<ClientState>() == 20);
 
 impl ClientState {
     const NONE: Self = Self {
@@ -24,7 +27,29 @@ impl ClientState {
         joined: 0,
         sent_through: 0,
         in_order_through: 0,
+        recent: 0,
     };
+
+    /// Whether the client was sent the notification, as far as is remembered:
+    /// the last 32 of the relay's up to the newest that it was sent.
+    pub(super) const fn was_sent(&self, sequence: u32) -> bool {
+        match self.sent_through.checked_sub(sequence) {
+            Some(age) => age < u32::BITS && self.recent & (1 << age) != 0,
+            None => false,
+        }
+    }
+
+    const fn note_sent(&mut self, sequence: u32) {
+        if let Some(steps) = sequence.checked_sub(self.sent_through) {
+            self.recent = match self.recent.checked_shl(steps) {
+                Some(recent) => recent | 1,
+                None => 1,
+            };
+            self.sent_through = sequence;
+        } else if let Some(bit) = 1_u32.checked_shl(self.sent_through - sequence) {
+            self.recent |= bit;
+        }
+    }
 }
 
 /// A state for each client.
@@ -51,20 +76,21 @@ impl Told {
             state.joined = sequence;
             state.sent_through = sequence;
             state.in_order_through = sequence;
+            state.recent = 0;
         }
     }
 
     /// Whether it is the first time that the client is sent the notification.
-    /// A way without order is taken once for each pair.
+    /// A way without order may be taken again, after a move to another subnet.
     pub(super) fn handle_sent(&mut self, client: Key, sequence: u32, order: Order) -> bool {
         let Some(state) = self.get_mut(client) else {
             return false;
         };
         let first = match order {
             Order::InOrder => sequence > state.sent_through,
-            Order::Loose => sequence > state.in_order_through,
+            Order::Loose => sequence > state.in_order_through && !state.was_sent(sequence),
         };
-        state.sent_through = state.sent_through.max(sequence);
+        state.note_sent(sequence);
         if order == Order::InOrder {
             state.in_order_through = state.in_order_through.max(sequence);
         }

@@ -205,6 +205,16 @@ impl Relay {
         self.notifier.replies(id)
     }
 
+    /// The replies that came behind that of a client, found in O(1); all if
+    /// that client did not reply.
+    pub fn replies_behind(
+        &self,
+        id: NotificationId,
+        after: Option<ClientId>,
+    ) -> impl Iterator<Item = notify::Reply<'_>> {
+        self.notifier.replies_behind(id, after)
+    }
+
     /// A registered client.
     pub fn client(&self, id: ClientId) -> Option<&ClientRecord> {
         self.registry.get(self.registry.find(id)?)

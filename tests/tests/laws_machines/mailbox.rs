@@ -54,7 +54,7 @@ impl MailboxCase {
         }
     }
 
-    fn send(&mut self, mailbox: &mut Mailbox, dice: &mut Dice, log: &mut Log) {
+    fn send(&mut self, mailbox: &mut Mailbox, now: Instant, dice: &mut Dice, log: &mut Log) {
         let Some((handle, reply)) = mailbox.next_reply() else {
             return;
         };
@@ -64,7 +64,7 @@ impl MailboxCase {
             mailbox.pin(handle);
             self.pinned = Some(handle);
         }
-        mailbox.handle_sent(handle);
+        mailbox.handle_sent(now, handle);
     }
 }
 
@@ -87,7 +87,7 @@ impl MachineCase for MailboxCase {
                     self.ended = Some(handle);
                 }
             }
-            6 => self.send(mailbox, dice, log),
+            6 => self.send(mailbox, now, dice, log),
             7 => {
                 if let Some((_, id)) = self.sent.pop() {
                     mailbox.handle_taken(id);
@@ -176,7 +176,7 @@ impl MachineCase for MailboxCase {
         }
         while let Some((handle, reply)) = mailbox.next_reply() {
             let id = reply.notification;
-            mailbox.handle_sent(handle);
+            mailbox.handle_sent(now, handle);
             if !dice.one_in(8) {
                 mailbox.handle_taken(id);
             }

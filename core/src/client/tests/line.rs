@@ -195,6 +195,7 @@ fn a_verdict_of_no_ends_it_with_a_goodbye() {
     let (handle, id) = notified(&mut rig)[0];
     reply(&mut rig, handle, b"pong");
     assert_eq!(said(&mut rig, conn), [Said::Reply(id, 4)]);
+    rig.feed(conn, &taken(1));
     rig.wait(7 * 3_600 * SECOND);
     disk(&mut rig);
     let control = connected(&mut rig);

@@ -63,7 +63,7 @@ fn a_reply_is_sent_until_it_is_taken() {
 
 #[test]
 fn a_reply_that_is_refused_for_good_holds_up_no_other() {
-    for (status, is_final) in [(403, true), (404, true), (413, true), (503, false)] {
+    for (status, is_final) in [(403, true), (404, true), (413, true), (500, false)] {
         let mut rig = registered(client(), false);
         until_connect(&mut rig);
         let conn = connected(&mut rig);
@@ -90,6 +90,67 @@ fn a_reply_that_is_refused_for_good_holds_up_no_other() {
             assert_eq!(until_connect(&mut rig), MINUTE, "it rests");
         }
     }
+}
+
+/// The relay has no room for replies for as long as one waits: the client
+/// stays with it, and what it is told comes through.
+#[test]
+fn a_reply_without_room_holds_up_neither_others_nor_the_inbox() {
+    let mut settings = settings();
+    let mut other = settings.relays[0].clone();
+    other.host = "other".into();
+    settings.relays.push(other);
+    let mut rig = registered(client_with(settings, Limits::default()), false);
+    until_connect(&mut rig);
+    let conn = connected(&mut rig);
+    rig.written(conn);
+    respond(&mut rig, conn, 200, &inbox(&[1, 2], false));
+    let told = notified(&mut rig);
+    for (handle, _) in &told {
+        reply(&mut rig, *handle, b"pong");
+    }
+    let start = rig.now;
+    let (mut refused, mut inboxes, mut newest) = (0, 0, 2);
+    while rig.now < start + 40 * MINUTE {
+        until_connect(&mut rig);
+        assert_eq!(rig.connects[0].1, "relay", "it works");
+        let conn = connected(&mut rig);
+        loop {
+            let asked = request(&mut rig, conn);
+            if asked.starts_with(&alloc::format!("POST /v1/replies/{} ", told[0].1)) {
+                respond(&mut rig, conn, 503, b"");
+                refused += 1;
+            } else if asked.starts_with("POST /v1/replies/") {
+                respond(&mut rig, conn, 204, b"");
+            } else if asked.starts_with("GET /v1/inbox") {
+                newest += 1;
+                respond(&mut rig, conn, 200, &inbox(&[newest], false));
+                inboxes += 1;
+            } else {
+                assert_eq!(asked, "");
+                break;
+            }
+        }
+    }
+    let others = notified(&mut rig).len();
+    // Now, and each minute after.
+    assert_eq!((refused, inboxes, others), (41, 2, 2));
+}
+
+#[test]
+fn a_reply_on_a_line_that_is_not_taken_goes_again_after_a_minute() {
+    let (mut rig, line) = with_line(Limits::default());
+    rig.feed(line, &notification(1));
+    let (handle, id) = notified(&mut rig)[0];
+    reply(&mut rig, handle, b"pong");
+    assert_eq!(said(&mut rig, line), [Said::Reply(id, 4)]);
+    rig.wait(59 * SECOND);
+    assert_eq!(said(&mut rig, line), []);
+    rig.wait(SECOND);
+    assert_eq!(said(&mut rig, line), [Said::Reply(id, 4)]);
+    rig.feed(line, &taken(1));
+    rig.wait(MINUTE);
+    assert_eq!(said(&mut rig, line), []);
 }
 
 #[test]
@@ -269,10 +330,17 @@ fn a_line_that_is_silent_for_long_is_not_relied_on() {
     assert!(request(&mut rig, control).starts_with("GET /v1/inbox?after=0000000300000001 "));
     respond(&mut rig, control, 200, &inbox(&[], false));
     assert_eq!(rig.wire(control).closed, Some(Close::Finish));
+    let again = said(&mut rig, line);
+    assert_eq!(again.len() as u64, polls_after.as_secs() / 60);
+    assert!(again.iter().all(|said| *said == Said::Reply(first, 4)));
 
     // What the line should have brought is answered by POST, and so is what
     // was answered on the line and not taken.
     assert_eq!(until_connect(&mut rig), polls_after);
+    assert!(
+        (14..=17).contains(&said(&mut rig, line).len()),
+        "one a minute"
+    );
     let control = connected(&mut rig);
     rig.written(control);
     respond(&mut rig, control, 200, &inbox(&[2], false));

@@ -10,6 +10,7 @@ use crate::notify::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Receiv
 use crate::wire::message::Notification;
 use crate::{Incarnation, Instant, Machine, NotificationId, Random};
 
+const RESEND: Duration = Duration::from_secs(60);
 const LIMITS: MailboxLimits = MailboxLimits {
     notifications_max: 3,
     payload_bytes_max: 20,
@@ -52,6 +53,8 @@ struct Listed {
     /// By when the reply is due; it is known when there is one.
     due_by: Option<Instant>,
     stage: Stage,
+    /// When it is due again, since it was sent or refused.
+    again_at: Option<Instant>,
     pinned: bool,
     gone: bool,
 }
@@ -125,6 +128,7 @@ impl Pair {
                     reply_window,
                     due_by: None,
                     stage: Stage::Handling,
+                    again_at: None,
                     pinned: false,
                     gone: false,
                 });
@@ -177,9 +181,12 @@ impl Pair {
                 (listed.id, &listed.bytes[..]),
                 (reply.notification, reply.payload)
             );
-            self.mailbox.handle_sent(handle);
+            self.mailbox.handle_sent(self.now, handle);
             listed.stage = Stage::Sent;
-            if pins {
+            listed.again_at = Some(self.now + RESEND);
+            if script.one_in(4) {
+                self.mailbox.handle_refused(self.now, handle);
+            } else if pins {
                 self.mailbox.pin(handle);
                 listed.pinned = true;
             }
@@ -213,6 +220,7 @@ impl Pair {
                 self.remove(|listed| listed.handle == handle);
             }
         }
+        self.send_again();
         let overdue = |listed: &Listed| fires_at(listed.expires_at) <= self.now && !listed.gone;
         assert!(!self.list.iter().any(overdue), "not expired in time");
         let due = |listed: &Listed| {
@@ -224,6 +232,23 @@ impl Pair {
         }
         assert!(self.mailbox.poll_timeout().is_none_or(|at| at > self.now));
         Some(())
+    }
+
+    /// What was sent and not taken is due again after a minute, unless it is
+    /// still being written.
+    fn send_again(&mut self) {
+        for listed in &mut self.list {
+            let at = listed.again_at.filter(|at| fires_at(*at) <= self.now);
+            if at.is_none() || listed.stage != Stage::Sent || listed.gone {
+                continue;
+            }
+            if listed.pinned {
+                listed.again_at = Some(self.now + RESEND);
+            } else {
+                listed.stage = Stage::Replied;
+                listed.due_by = Some(self.now);
+            }
+        }
     }
 
     fn unpin(&mut self, script: &mut Script<'_>) -> Option<()> {

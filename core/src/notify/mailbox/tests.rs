@@ -58,11 +58,11 @@ fn a_reply_is_kept_until_it_is_taken() {
     );
     let (sent, reply) = mailbox.next_reply().unwrap();
     assert_eq!((sent, reply.payload), (handle, b"pong".as_slice()));
-    mailbox.handle_sent(handle);
+    mailbox.handle_sent(Instant::ORIGIN, handle);
     assert_eq!(mailbox.next_reply(), None);
     mailbox.handle_way_lost();
     assert!(mailbox.next_reply().is_some());
-    mailbox.handle_sent(handle);
+    mailbox.handle_sent(Instant::ORIGIN, handle);
     mailbox.handle_taken(NotificationId(7));
     mailbox.handle_way_lost();
     assert_eq!(mailbox.next_reply(), None);
@@ -73,7 +73,7 @@ fn a_taken_reply_is_not_sent_again_while_the_rest_of_it_is_written() {
     let mut mailbox = mailbox(4);
     let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0), InOrder));
     mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-    mailbox.handle_sent(handle);
+    mailbox.handle_sent(Instant::ORIGIN, handle);
     mailbox.pin(handle);
     mailbox.handle_taken(NotificationId(7));
     mailbox.handle_way_lost();
@@ -85,7 +85,7 @@ fn a_taken_reply_is_not_sent_again_when_its_way_was_lost_before() {
     let mut mailbox = mailbox(4);
     let handle = new(mailbox.handle_notification(Instant::ORIGIN, &notification(7, 0), InOrder));
     mailbox.reply(Instant::ORIGIN, handle, b"pong").unwrap();
-    mailbox.handle_sent(handle);
+    mailbox.handle_sent(Instant::ORIGIN, handle);
     mailbox.pin(handle);
     mailbox.handle_way_lost();
     mailbox.handle_taken(NotificationId(7));
@@ -178,4 +178,63 @@ fn too_many_out_of_order_are_for_the_inbox() {
         assert_eq!(matches!(told, Received::New(_)), is_new, "{id}");
     }
     new(mailbox.handle_notification(now, &notification(40, 0), Loose));
+}
+
+/// A mailbox with the replies to two notifications, both sent.
+fn with_two_sent() -> (Mailbox, [Handle; 2]) {
+    let mut mailbox = mailbox(4);
+    let now = Instant::ORIGIN;
+    let handles = [7, 8].map(|id| {
+        let mut long = notification(id, 0);
+        long.lifetime_s = 600;
+        let handle = new(mailbox.handle_notification(now, &long, InOrder));
+        mailbox.reply(now, handle, b"pong").expect("it is handled");
+        mailbox.handle_sent(now, handle);
+        handle
+    });
+    (mailbox, handles)
+}
+
+fn due_at(mailbox: &mut Mailbox, now: Instant) -> Option<Handle> {
+    mailbox.handle_timeout(now);
+    while mailbox.poll().is_some() {}
+    mailbox.next_reply().map(|(handle, _)| handle)
+}
+
+#[test]
+fn a_reply_that_was_sent_and_not_taken_is_due_again_after_a_minute() {
+    let (mut mailbox, [first, second]) = with_two_sent();
+    mailbox.handle_taken(NotificationId(7));
+    let now = Instant::ORIGIN;
+    assert_eq!(mailbox.poll_timeout(), Some(now + 60 * SECOND));
+    assert_eq!(due_at(&mut mailbox, now + 59 * SECOND), None);
+    assert_eq!(due_at(&mut mailbox, now + 60 * SECOND), Some(second));
+    mailbox.handle_sent(now + 60 * SECOND, second);
+    assert_eq!(due_at(&mut mailbox, now + 119 * SECOND), None);
+    assert_eq!(due_at(&mut mailbox, now + 120 * SECOND), Some(second));
+    assert!(mailbox.reply_of(first).is_none());
+}
+
+#[test]
+fn a_reply_that_is_refused_waits_alone() {
+    let (mut mailbox, [first, second]) = with_two_sent();
+    let now = Instant::ORIGIN;
+    assert_eq!(due_at(&mut mailbox, now + 10 * SECOND), None);
+    mailbox.handle_refused(now + 10 * SECOND, first);
+    assert_eq!(due_at(&mut mailbox, now + 60 * SECOND), Some(second));
+    mailbox.handle_taken(NotificationId(8));
+    assert_eq!(due_at(&mut mailbox, now + 69 * SECOND), None);
+    assert_eq!(due_at(&mut mailbox, now + 70 * SECOND), Some(first));
+}
+
+#[test]
+fn a_reply_that_is_still_being_written_is_not_due() {
+    let (mut mailbox, [first, second]) = with_two_sent();
+    let now = Instant::ORIGIN;
+    mailbox.pin(first);
+    mailbox.handle_taken(NotificationId(8));
+    assert_eq!(due_at(&mut mailbox, now + 61 * SECOND), None);
+    mailbox.unpin(first);
+    assert_eq!(due_at(&mut mailbox, now + 121 * SECOND), Some(first));
+    assert!(mailbox.reply_of(second).is_none());
 }

@@ -59,14 +59,70 @@ fn who_replies_before_anything_is_known_of_the_way_was_told() {
 }
 
 #[test]
-fn who_joins_and_is_told_makes_the_targets_more() {
-    let (mut notifier, key, id) = notifier_for_two();
+fn who_comes_to_a_group_and_is_told_makes_the_targets_more() {
+    let mut notifier = Notifier::new(Incarnation(1), LIMITS, 4, Random::from_seed([5; 32]));
+    let told = notifier.notify(Instant::ORIGIN, Audience::Site(3), b"?", OPTIONS, 2);
+    let id = told.expect("there is room");
+    let key = notifier.find(id).expect("it lives");
     for place in 1..4 {
         notifier.handle_sent(client(place), key, Order::InOrder);
         notifier.handle_sent(client(place), key, Order::InOrder);
     }
     let status = notifier.status(id).expect("it lives");
     assert_eq!((status.targets, status.sent), (3, 3));
+}
+
+#[test]
+fn who_moves_while_a_notification_spreads_is_counted_once() {
+    for audience in [Audience::All, Audience::Site(3)] {
+        let mut notifier = Notifier::new(Incarnation(1), LIMITS, 4, Random::from_seed([5; 32]));
+        let [first, second] = [(); 2].map(|()| say(&mut notifier, audience));
+        let [key, later] = [first, second].map(|id| notifier.find(id).expect("it lives"));
+        // By a peer of its subnet, then by one of the subnet that it moved to.
+        for key in [key, later, key, later] {
+            notifier.handle_sent(client(1), key, Order::Loose);
+        }
+        for id in [first, second] {
+            let status = notifier.status(id).expect("it lives");
+            assert_eq!((status.targets, status.sent), (1, 1), "{audience:?}");
+        }
+    }
+}
+
+#[test]
+fn nobody_comes_to_all() {
+    let (mut notifier, key, id) = notifier_for_two();
+    for place in 1..4 {
+        notifier.handle_sent(client(place), key, Order::Loose);
+    }
+    let status = notifier.status(id).expect("it lives");
+    assert_eq!((status.targets, status.sent), (2, 2));
+}
+
+#[test]
+fn who_left_the_group_after_it_was_told_may_reply() {
+    let mut notifier = Notifier::new(Incarnation(1), LIMITS, 4, Random::from_seed([5; 32]));
+    let [told, other] = [3, 4].map(|site| say(&mut notifier, Audience::Site(site)));
+    let now = Instant::ORIGIN;
+    for (place, order) in [(1, Order::Loose), (2, Order::InOrder)] {
+        let key = notifier.find(told).expect("it lives");
+        notifier.handle_sent(client(place), key, order);
+        let own = say(&mut notifier, Audience::Client(client(place).0));
+        let own = notifier.find(own).expect("it lives");
+        notifier.handle_sent(client(place), own, order);
+        let moved = Membership::default();
+        let mut reply = |id| notifier.handle_reply(now, client(place), moved, id, b"here");
+        assert_eq!(reply(told), Ok(()));
+        assert_eq!(
+            reply(other),
+            Err(ReplyRefusal::Foreign),
+            "it was never told"
+        );
+    }
+    let stranger = notifier.handle_reply(now, client(3), Membership::default(), told, b"here");
+    assert_eq!(stranger, Err(ReplyRefusal::Foreign));
+    let status = notifier.status(told).expect("it lives");
+    assert_eq!((status.targets, status.sent, status.replied), (2, 2, 2));
 }
 
 fn say(notifier: &mut Notifier, audience: Audience) -> NotificationId {
@@ -129,4 +185,28 @@ fn the_first_and_the_next_of_a_list_are_found_at_once() {
         assert_eq!(cursor, id);
     }
     assert_eq!(behind(cursor), None);
+}
+
+/// The replies before are not gone through: with the links between cut, the
+/// answer is the same.
+#[test]
+fn the_replies_behind_one_are_found_at_once() {
+    let (mut notifier, key, id) = notifier_for_two();
+    for place in 1..4 {
+        reply(&mut notifier, client(place), id);
+    }
+    let entry = notifier.entries.get_mut(key).expect("it lives");
+    let whole = core::mem::take(&mut entry.replies);
+    let behind = |notifier: &Notifier, after: u32| {
+        let replies = notifier.replies_behind(id, Some(client(after).1));
+        replies.map(|reply| reply.client.0[0]).collect::<Vec<_>>()
+    };
+    assert_eq!(behind(&notifier, 1), [2, 3]);
+    assert!(behind(&notifier, 3).is_empty());
+    assert!(
+        behind(&notifier, 9).is_empty(),
+        "from the start, which was cut"
+    );
+    notifier.entries.get_mut(key).expect("it lives").replies = whole;
+    assert_eq!(behind(&notifier, 9), [1, 2, 3]);
 }

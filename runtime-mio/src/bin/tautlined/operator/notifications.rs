@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use tautline_core::notify::{NotifyError, NotifyOptions};
 use tautline_core::relay::{Relay, To};
-use tautline_core::{Instant, NotificationId};
+use tautline_core::{ClientId, Instant, NotificationId};
 
 use super::answer::{Answer, GONE};
 use super::places::Places;
@@ -94,14 +94,14 @@ pub(super) fn show(
     id: NotificationId,
     query: &Query<'_>,
 ) -> Result<Answer, Answer> {
-    let after = query.number("after")?.unwrap_or(0);
+    let after = after(query)?;
     let Some(status) = relay.notification(id) else {
         return Err(Answer::no_notification(GONE));
     };
     let (mut replies, mut bytes, mut next) = (Vec::new(), 0, None);
-    for (place, reply) in relay.replies(id).enumerate().skip(after) {
+    for reply in relay.replies_behind(id, after) {
         if replies.len() == REPLIES_MAX || bytes > REPLY_BYTES_MAX {
-            next = Some(place.to_string());
+            next = replies.last().map(|last: &ShownReply| last.client.clone());
             break;
         }
         bytes += reply.payload.len();
@@ -122,6 +122,12 @@ pub(super) fn show(
         expires_in_s: status.expires_at.saturating_since(now).as_secs(),
     };
     Ok(Answer::json(200, &shown))
+}
+
+/// Whose reply is the last that the caller has.
+fn after(query: &Query<'_>) -> Result<Option<ClientId>, Answer> {
+    let client = query.text("after").map(str::parse).transpose();
+    client.map_err(|_| Answer::wrong_query("after is no client: 32 hexadecimal digits."))
 }
 
 impl Payload {
@@ -227,6 +233,17 @@ mod tests {
         assert_eq!(json("grüße\n".as_bytes()), "{\"payload\":\"grüße\\n\"}");
         assert_eq!(json(&[0xff, 0]), "{\"payload_base64\":\"/wA=\"}");
         assert_eq!(json(b"\x01"), "{\"payload_base64\":\"AQ==\"}");
+    }
+
+    #[test]
+    fn replies_are_asked_for_behind_those_of_a_client() {
+        let read = |text| after(&Query::of(Some(text), &["after"]).unwrap());
+        let client = ClientId([0xa5; 16]);
+        assert_eq!(read(&format!("after={client}")).unwrap(), Some(client));
+        assert_eq!(read("").unwrap(), None);
+        for text in ["after=", "after=0", "after=a5a5"] {
+            assert_eq!(read(text).unwrap_err().status, 400, "{text}");
+        }
     }
 
     #[test]

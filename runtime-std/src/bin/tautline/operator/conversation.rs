@@ -83,11 +83,13 @@ impl Conversation<'_> {
         let deadline = Instant::now() + self.wait;
         let bar = bar();
         let mut pause = PAUSE_MIN;
-        let mut seen = 0;
+        let progress_of = format!("/v1/notifications/{}", self.notification);
+        let mut target = progress_of.clone();
         loop {
-            let target = format!("/v1/notifications/{}?after={seen}", self.notification);
             let progress: Progress = self.relay.ask("GET", &target, b"")?;
-            seen += progress.replies.len();
+            if let Some(last) = progress.replies.last() {
+                target = format!("{progress_of}?after={}", last.client);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             bar.set_message(format!(", {} s left", left.as_secs()));
             bar.set_length(progress.targets);
