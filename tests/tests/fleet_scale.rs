@@ -1,7 +1,8 @@
 //! A whole fleet: 100,000 clients in 1,000 subnets behind their NATs register,
 //! get connected within the caps, are all notified and all answer; the relay
 //! restarts, and all return within their windows. Datagrams are lost, come twice
-//! and out of order, and sites are cut off for a while.
+//! and out of order, and sites are cut off for a while, one for so long that its
+//! peers are given up.
 
 use core::time::Duration;
 use std::collections::{HashMap, HashSet};
@@ -208,6 +209,23 @@ impl Fleet {
         assert!(inbox >= u64::from(missing), "{missing}: {after:?}");
     }
 
+    /// Tells all of them something while a site is cut off for so long that its
+    /// peers are given up: other ways are tried, and nothing is lost.
+    fn ask_over_a_cut(&self, world: &mut World) {
+        let long = 2 * relay::Limits::default().router.served_timeout;
+        let site = *world.dice().pick(&self.sites);
+        let before = self.stats(world);
+        assert_eq!(before.rerouted, 0, "short cuts give up no peer");
+        world.cut_off(site, long);
+        let id = self.tell_all(world);
+        world.run_for(long);
+        let rerouted = self.stats(world).rerouted;
+        println!("{rerouted} rerouted by a cut of {long:?}");
+        let without = CLIENTS_PER_SUBNET as u64 - u64::from(LINES_PER_SUBNET_MAX);
+        assert_eq!(rerouted, without, "p4: of one site, all without a line");
+        self.await_answers(world, id);
+    }
+
     /// Who has a persistent connection now.
     fn with_lines(&self, world: &World) -> HashSet<ClientId> {
         let apps = self.clients.iter().filter_map(|(_, node)| world.app(*node));
@@ -324,6 +342,7 @@ fn p3_p5_a_fleet_of_100_000_is_connected_answers_and_returns() {
     fleet.return_all(&mut world);
     fleet.await_lines(&mut world, MORNING + SLACK);
     fleet.ask_all(&mut world);
+    fleet.ask_over_a_cut(&mut world);
     let inside = |site: &SiteId| world.kept_out(*site) == 0;
     assert!(!fleet.sites.iter().any(inside), "p1: tests do not get in");
     world.faults().assert_struck(&FAULTS);
