@@ -88,6 +88,18 @@ impl Events<'_> {
                 tracing::info!("a newer line of this client takes the place of this one");
             }
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
+            Event::HeartbeatEnded { silent_for, rule } => {
+                let relay = self.relays.get(client.relay()).map(tracing::field::display);
+                tracing::warn!(
+                    relay,
+                    silent_s = silent_for.as_secs(),
+                    rule = rule.name(),
+                    "the relay was silent for too long; the line is ended"
+                );
+            }
+            Event::HeartbeatAdvice(advice) => {
+                tracing::warn!("the heartbeats of this agent and its relay do not fit: {advice}");
+            }
             Event::Notification {
                 notification,
                 id,

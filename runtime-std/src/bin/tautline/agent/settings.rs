@@ -1,5 +1,6 @@
 //! The agent's settings.
 
+mod heartbeat;
 mod relays;
 mod timers;
 
@@ -15,6 +16,7 @@ use tautline_std::settings::{Checks, Settings};
 use super::handler::HandlerSettings;
 use super::interfaces::{self, WrittenInterface};
 use super::port::UdpPort;
+use heartbeat::HeartbeatSettings;
 use relays::RelaySettings;
 use timers::TimerSettings;
 
@@ -27,6 +29,7 @@ pub(super) struct AgentSettings {
     pub(super) relay: RelaySettings,
     pub(super) client: OwnSettings,
     pub(super) handler: HandlerSettings,
+    pub(super) heartbeat: HeartbeatSettings,
     pub(super) timers: TimerSettings,
     pub(super) log: LogSettings,
 }
@@ -95,6 +98,7 @@ impl AgentSettings {
         let mut settings = ClientSettings::new(nowhere, hostname);
         self.relay.apply(relays, &mut settings);
         self.timers.apply(&mut settings);
+        settings.heartbeat = self.heartbeat.of_client();
         let stated = self.client.interfaces.iter().flatten();
         settings.interfaces = stated.map(|written| written.0).collect();
         settings.persistent_connection = self.client.persistent_connection;
@@ -107,6 +111,7 @@ impl AgentSettings {
 impl Settings for AgentSettings {
     fn check(&self, checks: &mut Checks) {
         self.relay.check(checks);
+        self.heartbeat.check(checks);
         self.timers.check(checks);
         let name = self.client.hostname.as_deref().unwrap_or("-");
         checks.require("client.hostname", (1..=255).contains(&name.len()), || {
@@ -311,6 +316,33 @@ mod tests {
         assert!(
             error.ends_with("has 33 addresses, but must have at most 32"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn heartbeats_follow_the_relay_unless_they_are_set() {
+        let with = |more: &[_]| {
+            let address = [("TAUTLINE_RELAY_ADDRESSES", "::1")];
+            load(&[&address, more].concat())
+        };
+        let settings = with(&[("TAUTLINE_HEARTBEAT_HEARTBEAT_S", "900")]).unwrap();
+        let client = settings.of_client(&settings.relay.origins().unwrap(), "web-1");
+        assert_eq!(client.heartbeat.heartbeat, Some(Duration::from_secs(900)));
+        assert_eq!(client.heartbeat.frequency, None);
+        assert_eq!(client.heartbeat.period, Duration::ZERO);
+        let wrong = with(&[
+            ("TAUTLINE_HEARTBEAT_PERIOD_S", "86401"),
+            ("TAUTLINE_HEARTBEAT_HEARTBEAT_S", "86401"),
+            ("TAUTLINE_HEARTBEAT_FREQUENCY_S", "86401"),
+            ("TAUTLINE_HEARTBEAT_RESPONSE_TIMEOUT_MS", "99"),
+        ]);
+        assert_eq!(
+            wrong.unwrap_err(),
+            "TAUTLINE_HEARTBEAT_PERIOD_S: heartbeat.period_s is 86401, but must be 0 to 86400\n\
+             TAUTLINE_HEARTBEAT_HEARTBEAT_S: heartbeat.heartbeat_s is 86401, but must be 0 to 86400\n\
+             TAUTLINE_HEARTBEAT_FREQUENCY_S: heartbeat.frequency_s is 86401, but must be 0 to 86400\n\
+             TAUTLINE_HEARTBEAT_RESPONSE_TIMEOUT_MS: heartbeat.response_timeout_ms is 99, but must be \
+             100 to 3600000"
         );
     }
 
