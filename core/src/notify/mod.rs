@@ -29,6 +29,8 @@ pub use audience::{Audience, Membership};
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};
 pub use notifier::{Notifier, NotifierEffect, Status};
 pub use replies::{Reply, ReplyRefusal};
+#[cfg(feature = "_test")]
+pub use router::LINE_VISITS;
 pub use router::{
     Leg, LineEvent, LineState, RouteRefusal, Router, RouterEffect, RouterLimits, Way,
 };

@@ -8,6 +8,8 @@ mod terms;
 mod tests;
 
 use legs::Legs;
+#[cfg(feature = "_test")]
+pub use line::LINE_VISITS;
 use line::{Last, Line, Subnet};
 pub use line::{LineEvent, LineState};
 pub use terms::{Leg, RouteRefusal, RouterEffect, RouterLimits, Way};
@@ -78,6 +80,8 @@ impl Router {
         };
         let is_same = slot.generation == line.generation();
         let begun = if is_same { slot.begun } else { 0 };
+        #[cfg(feature = "_test")]
+        LINE_VISITS.note(slot.state as usize, LineEvent::Opened as usize);
         *slot = Line {
             begun,
             ..Line::opened(line.generation(), subnet, room)
@@ -130,6 +134,12 @@ impl Router {
             _ => LineEvent::Writable,
         };
         self.change(line, event);
+    }
+
+    /// Whether the subnet is still to be told that a leg ended.
+    #[cfg(any(test, feature = "_test"))]
+    pub(super) fn is_starved(&self, subnet: Key) -> bool {
+        self.starved.contains(subnet.index() as u32)
     }
 
     /// Which way the next notification goes to a client: `servable` says that
@@ -266,6 +276,7 @@ impl Router {
         self.legs.confirm(&mut open.outstanding, sequence);
         let confirmed = before - open.outstanding.len();
         if confirmed > 0 {
+            open.confirmed_at = Some(self.now);
             self.watch(line);
         }
         self.freed(line, confirmed);
@@ -371,6 +382,14 @@ impl Router {
         (best.map(|(_, key)| key), spare)
     }
 
+    /// The subnet that has waited longest for a leg of any line to end. One is
+    /// told for each that ended, as one is what it made room for; when the last
+    /// has ended, all are, so that room which was of no use is no loss.
+    fn next_starved(&mut self) -> Option<u32> {
+        let tells = !self.starved.is_empty() && self.legs.promise_room();
+        tells.then(|| self.starved.pop()).flatten()
+    }
+
     fn line(&self, line: Key) -> Option<&Line> {
         self.lines
             .get(line.index())
@@ -449,8 +468,7 @@ impl Machine for Router {
                 notification,
             });
         }
-        let starved = || (!self.legs.is_full()).then(|| self.starved.pop()).flatten();
-        let place = self.rooms.pop().or_else(starved)?;
+        let place = self.rooms.pop().or_else(|| self.next_starved())?;
         let subnet = Key::new(place, self.subnets.get(place as usize)?.generation);
         Some(RouterEffect::Room { subnet })
     }

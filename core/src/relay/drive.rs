@@ -309,8 +309,9 @@ impl Relay {
             (self.notifier.poll_timeout(), "notification"),
             (self.router.poll_timeout(), "peer"),
             (
+                // Where it has passed, the next turn comes with the fan-out.
                 self.paced_until
-                    .filter(|_| self.fanout.next_paced().is_some()),
+                    .filter(|at| *at > self.now && self.fanout.next_paced().is_some()),
                 "rate of datagrams",
             ),
         ]

@@ -56,7 +56,7 @@ pub struct Relay {
     notifier: Notifier,
     router: Router,
     fanout: Fanout,
-    /// The rate at which notifications leave as datagrams.
+    /// The rate at which datagrams leave.
     datagram_rate: Bucket,
     /// When datagrams that wait for the rate may go on.
     paced_until: Option<Instant>,

@@ -63,12 +63,17 @@ impl Relay {
         self.fanout.spread(spread, notifier.len(), is_alive);
     }
 
-    /// Queues a notification for the members of a subnet. Without room they
-    /// find it in their inboxes.
+    /// Queues a notification for the members of a subnet. Without room those
+    /// with a connection are told as at a notification to all; the others find
+    /// it in their inboxes.
     fn push_all(&mut self, subnet: Key, notification: Key, wakes: bool) {
         if let Err(why) = self.fanout.push_all(subnet, notification, wakes) {
-            let clients = self.registry.subnet(subnet).map_or(0, |it| it.clients);
+            let without = |it: Subnet| it.clients.saturating_sub(it.connected);
+            let clients = self.registry.subnet(subnet).map_or(0, without);
             self.stats.left_to_inbox.add(why.name(), clients as u64);
+            if wakes {
+                self.walk();
+            }
         }
     }
 

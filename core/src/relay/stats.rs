@@ -49,6 +49,8 @@ pub struct Stats {
     pub refused_by_peers: u64,
     /// Tests of whether datagrams reach a client.
     pub tests_sent: u64,
+    /// Tests that were left out, as the rate of datagrams was used up.
+    pub tests_left_out: u64,
     /// Tests whose receipt was proven.
     pub tests_proven: u64,
     /// What the registry holds and has counted.

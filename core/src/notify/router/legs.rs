@@ -45,6 +45,9 @@ pub(super) struct Legs {
     /// effect is polled.
     served: Queue,
     given_back: Queue,
+    /// Of those that ended since there were as many as there may be, how many
+    /// made room that was not promised to anybody.
+    unpromised: u32,
 }
 
 impl Legs {
@@ -55,6 +58,7 @@ impl Legs {
             by_pair: Index::new(seed, legs_max),
             served: Queue::EMPTY,
             given_back: Queue::EMPTY,
+            unpromised: 0,
         }
     }
 
@@ -64,6 +68,14 @@ impl Legs {
 
     pub(super) const fn is_full(&self) -> bool {
         self.entries.is_full()
+    }
+
+    /// Promises the room of a leg that ended: once for each. Where there is
+    /// none left, nobody else could promise any, so it may be promised again.
+    pub(super) fn promise_room(&mut self) -> bool {
+        let promises = self.unpromised > 0 || self.entries.is_empty();
+        self.unpromised = self.unpromised.saturating_sub(1);
+        promises
     }
 
     /// Whether the pair is on its way.
@@ -108,11 +120,14 @@ impl Legs {
                 }
             }
         }
+        let free = self.entries.capacity_max().saturating_sub(self.len());
+        self.unpromised = self.unpromised.min(free as u32);
         Ok(key)
     }
 
     pub(super) fn remove(&mut self, key: Key) -> Option<Leg> {
         let leg = self.entries.remove(key)?.leg;
+        self.unpromised = self.unpromised.saturating_add(1);
         let place = key.index() as u32;
         match self.owns.get_mut(leg.client.index()) {
             Some(own) if *own == place => *own = NO_LEG,

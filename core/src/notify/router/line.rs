@@ -2,7 +2,13 @@
 
 use super::legs::Queue;
 use crate::collections::TimerKey;
+#[cfg(feature = "_test")]
+use crate::visits::Visits;
 use crate::{Instant, Key};
+
+/// The transitions that the lines of any [`Router`](super::Router) took.
+#[cfg(feature = "_test")]
+pub static LINE_VISITS: Visits<{ LineState::ALL.len() }, { LineEvent::ALL.len() }> = Visits::new();
 
 /// The place of no line.
 pub(super) const NO_LINE: u32 = u32::MAX;
@@ -105,6 +111,8 @@ pub(super) struct Line {
     pub(super) begun: u32,
     pub(super) queue: Queue,
     pub(super) outstanding: Queue,
+    /// When it last confirmed something.
+    pub(super) confirmed_at: Option<Instant>,
     /// Since when it can not be written to.
     pub(super) blocked_at: Option<Instant>,
     /// The neighbours in the ring of the subnet's lines that are ready.
@@ -122,6 +130,7 @@ impl Line {
         begun: 0,
         queue: Queue::EMPTY,
         outstanding: Queue::EMPTY,
+        confirmed_at: None,
         blocked_at: None,
         next: NO_LINE,
         previous: NO_LINE,

@@ -1,6 +1,8 @@
 //! How lines change, and what their subnets make of it.
 
 use super::Router;
+#[cfg(feature = "_test")]
+use super::line::LINE_VISITS;
 use super::line::{LineEvent, LineState, NO_LINE};
 use crate::Key;
 
@@ -13,6 +15,8 @@ impl Router {
         let Some(next) = state.after(event) else {
             return;
         };
+        #[cfg(feature = "_test")]
+        LINE_VISITS.note(state as usize, event as usize);
         self.leave(line);
         let place = line.index() as u32;
         self.lines[place].state = next;
@@ -117,16 +121,18 @@ impl Router {
         }
     }
 
-    /// Sets the line's timer to what it waits for: the confirmation of its
-    /// oldest batch, the end of its sulk, or that it takes something again.
+    /// Sets the line's timer to what it waits for: the next confirmation while
+    /// it has a batch, the end of its sulk, or that it takes something again.
+    /// A peer that confirms batch after batch is slow, not silent.
     pub(super) fn watch(&mut self, line: Key) {
         let own = &mut self.lines[line.index() as u32];
         let oldest = own.outstanding.first();
         let begun_at = oldest.and_then(|place| self.legs.begun_at(place));
+        let silent_since = begun_at.map(|at| own.confirmed_at.map_or(at, |last| last.max(at)));
         let since = match own.state {
             LineState::Closed | LineState::Sulking => None,
-            LineState::Ready | LineState::Full | LineState::Leaving => begun_at,
-            LineState::Held => begun_at.into_iter().chain(own.blocked_at).min(),
+            LineState::Ready | LineState::Full | LineState::Leaving => silent_since,
+            LineState::Held => silent_since.into_iter().chain(own.blocked_at).min(),
         };
         let due = match own.state {
             LineState::Sulking => Some(self.now + self.limits.sulk),

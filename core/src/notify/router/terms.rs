@@ -14,8 +14,8 @@ pub struct RouterLimits {
     /// Legs at a time on all lines of a subnet: a stuck one leaves room for the
     /// others.
     pub legs_per_subnet_max: u32,
-    /// How long a peer may take to confirm a frame. After it the legs of its
-    /// line take another way.
+    /// How long a peer that has frames to confirm may confirm none. After it
+    /// the legs of its line take another way.
     pub served_timeout: Duration,
     /// How long a line is not chosen after that.
     pub sulk: Duration,

@@ -136,18 +136,39 @@ fn p4_a_peer_that_stays_silent_is_replaced_and_rests() {
 }
 
 #[test]
-fn each_batch_has_its_own_time() {
+fn a_peer_that_confirms_batch_after_batch_is_not_silent() {
     let mut router = router(1, 4);
-    let half = LIMITS.served_timeout / 2;
-    for at in 0..2 {
+    for at in 0..4 {
         assert_eq!(assign(&mut router, client(at)), line(0));
         assert_eq!(router.begin_batch(router.now, line(0), 1), Some(at + 1));
-        assert_eq!(wait(&mut router, half - Duration::from_millis(1)), []);
     }
+    let just_before = LIMITS.served_timeout - Duration::from_millis(1);
+    for at in 0..3 {
+        assert_eq!(wait(&mut router, just_before), []);
+        assert!(router.handle_served(line(0), at + 1));
+        assert_eq!(told(&mut router), [served(client(at))]);
+    }
+    // What says nothing new is no progress.
+    assert_eq!(wait(&mut router, just_before), []);
+    assert!(router.handle_served(line(0), 3));
+    let lost = wait(&mut router, Duration::from_millis(1));
+    assert_eq!(lost, [reroute(client(3))]);
+    assert_eq!(router.line_state(line(0)), LineState::Sulking);
+}
+
+#[test]
+fn a_batch_that_begins_later_has_all_of_its_time() {
+    let mut router = router(1, 4);
+    assert_eq!(assign(&mut router, client(0)), line(0));
+    assert_eq!(router.begin_batch(router.now, line(0), 1), Some(1));
     assert!(router.handle_served(line(0), 1));
-    assert_eq!(wait(&mut router, half), [served(client(0))]);
-    let later = wait(&mut router, Duration::from_millis(2));
-    assert_eq!(later, [reroute(client(1))]);
+    assert_eq!(wait(&mut router, LIMITS.sulk), [served(client(0))]);
+    assert_eq!(assign(&mut router, client(1)), line(0));
+    assert_eq!(router.begin_batch(router.now, line(0), 1), Some(2));
+    let just_before = LIMITS.served_timeout - Duration::from_millis(1);
+    assert_eq!(wait(&mut router, just_before), []);
+    let lost = wait(&mut router, Duration::from_millis(1));
+    assert_eq!(lost, [reroute(client(1))]);
 }
 
 #[test]
@@ -401,4 +422,68 @@ fn a_stuck_subnet_leaves_room_for_the_others() {
     router.skip(busy.unwrap(), 1);
     assert_eq!(told(&mut router), [ROOM]);
     assert!(matches!(route(&mut router, client(9)), Way::Peer(_)));
+}
+
+/// Subnets with a line each, of which the first has taken all legs.
+fn starved(subnets: u32) -> Router {
+    let limits = RouterLimits {
+        legs_max: 64,
+        legs_per_line_max: 64,
+        legs_per_subnet_max: 64,
+        ..LIMITS
+    };
+    let mut router = Router::new(limits, subnets, 512, Random::from_seed([5; 32]));
+    for place in 0..subnets {
+        router.handle_line_opened(line(place), Key::new(place, 0), 64);
+    }
+    for at in 0..64 {
+        assert_eq!(router.assign(line(0), client(at), NOTE), Ok(()));
+    }
+    for place in 1..subnets {
+        let subnet = Key::new(place, 0);
+        let way = router.route(Instant::ORIGIN, client(place), subnet, true, false);
+        assert_eq!(way, Way::Later);
+    }
+    assert_eq!(told(&mut router), []);
+    router
+}
+
+fn woken(router: &mut Router) -> Vec<u32> {
+    let rooms = told(router).into_iter().filter_map(|effect| match effect {
+        RouterEffect::Room { subnet } => Some(subnet.index() as u32),
+        _ => None,
+    });
+    rooms.collect()
+}
+
+#[test]
+fn a_leg_that_ends_wakes_one_subnet_however_many_wait() {
+    let mut router = starved(200);
+    let mut order = Vec::new();
+    while order.len() < 199 {
+        router.skip(line(order.last().copied().unwrap_or(0)), 1);
+        let woken = woken(&mut router);
+        let [place] = woken[..] else {
+            panic!("{woken:?} for one leg");
+        };
+        let subnet = Key::new(place, 0);
+        let way = router.route(Instant::ORIGIN, client(place), subnet, true, false);
+        assert_eq!(way, Way::Peer(line(place)), "there is room for it");
+        assert_eq!(
+            router.assign(line(place), client(100 + place), NOTE),
+            Ok(())
+        );
+        order.push(place);
+    }
+    assert_eq!(order, (1..200).collect::<Vec<_>>(), "in turn");
+}
+
+#[test]
+fn who_waits_is_told_though_those_before_it_want_no_more() {
+    let mut router = starved(200);
+    router.skip(line(0), 63);
+    assert_eq!(woken(&mut router).len(), 63, "one for each");
+    assert!(woken(&mut router).is_empty());
+    router.skip(line(0), 1);
+    assert_eq!(woken(&mut router).len(), 199 - 63, "nobody is forgotten");
 }

@@ -13,7 +13,7 @@ use crate::relay::Event;
 use crate::wire::frame::Deframer;
 use crate::wire::message::{Notification, ToClient};
 use crate::wire::proof::Session;
-use crate::{ClientId, Close, ConnId, Endpoint, Input, Key, NotificationId};
+use crate::{ClientId, Close, ConnId, Endpoint, Input, Instant, Key, NotificationId};
 
 /// Bytes of answers that are looked through.
 const ANSWERS_BYTES_MAX: usize = 40_000;
@@ -59,6 +59,8 @@ pub(super) struct Line {
     pub(super) served: u32,
     /// What it was sent to pass on and did not confirm.
     pub(super) legs: Vec<Leg>,
+    /// When it last confirmed one.
+    pub(super) confirmed_at: Option<Instant>,
     /// The subnet that it passes on to.
     pub(super) serves: Option<Key>,
 }
@@ -252,6 +254,7 @@ impl World {
             newest: after,
             served: 0,
             legs: Vec::new(),
+            confirmed_at: None,
             serves,
         });
     }

@@ -55,18 +55,28 @@ impl World {
             1..4 => line.served.saturating_sub(1),
             _ => line.served,
         };
-        line.legs.retain(|leg| leg.sequence > sequence);
+        let now = self.now;
+        if line
+            .legs
+            .extract_if(.., |leg| leg.sequence <= sequence)
+            .count()
+            > 0
+        {
+            line.confirmed_at = line.confirmed_at.max(Some(now));
+        }
         let refused = u16::from(script.one_in(8));
         let served = ToRelay::Served(Served { sequence, refused });
         self.send(at, &message(&served));
     }
 
-    /// A peer that leaves a frame unconfirmed for too long loses all it has.
+    /// A peer that confirms no frame for too long loses all it has.
     pub(super) fn forget_late_legs(&mut self) {
         let (now, timeout) = (self.now, self.limits.router.served_timeout);
         let lines = self.peers.iter_mut().filter_map(|peer| peer.line.as_mut());
         for line in lines {
-            if line.legs.iter().any(|leg| leg.written_at + timeout <= now) {
+            let since = |leg: &Leg| line.confirmed_at.max(Some(leg.written_at));
+            let late = |leg: &Leg| since(leg).is_some_and(|since| since + timeout <= now);
+            if line.legs.first().is_some_and(late) {
                 line.legs.clear();
             }
         }

@@ -40,7 +40,14 @@ impl Relay {
             return Brought::Done;
         };
         let (notification, wakes) = (task.notification, task.wakes);
-        let (is_connected, servable) = (record.is_connected(), record.is_servable());
+        if record.is_connected() {
+            // The line finds what is for its client, wherever that registered.
+            if wakes && let Some(conn) = self.registry.connection(client) {
+                self.wake(conn);
+            }
+            return Brought::Done;
+        }
+        let servable = record.is_servable();
         // A port that was only stated may lie behind a firewall.
         let reached = record.is_udp_proven() && record.udp_port != 0;
         if !record.is_proven() {
@@ -58,12 +65,6 @@ impl Relay {
         if record.subnet != subnet {
             // It moved while it waited.
             self.bring_to(client, notification);
-            return Brought::Done;
-        }
-        if is_connected {
-            if wakes && let Some(conn) = self.registry.connection(client) {
-                self.wake(conn);
-            }
             return Brought::Done;
         }
         let way = self
@@ -148,7 +149,9 @@ impl Relay {
         digest.encode(&content, id, counter, session, buf).ok()
     }
 
-    /// Writes a test for the client; `None` if it takes no datagrams any more.
+    /// Writes a test for the client; `None` if it takes no datagrams any more,
+    /// or if their rate is used up: a test says when it arrived, so none waits,
+    /// and there are others.
     pub(in crate::relay) fn write_test(
         &mut self,
         client: Key,
@@ -157,6 +160,10 @@ impl Relay {
     ) -> Option<(SocketAddr, usize)> {
         let record = self.registry.get(client)?;
         let (id, to) = (record.id, record.udp_address()?);
+        if self.datagram_rate.take(self.now, 1).is_err() {
+            self.stats.tests_left_out += 1;
+            return None;
+        }
         let content = Content::Test(Test { nonce });
         let (counter, session) = self.registry.datagram_key(client)?;
         let len = Digest::new(&content).encode(&content, id, counter, session, buf);

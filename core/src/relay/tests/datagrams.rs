@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::members::{
     Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, sent,
-    serves,
+    serves, subnet_of,
 };
 use super::*;
 use crate::relay::To;
@@ -246,6 +246,24 @@ fn datagrams_leave_at_their_rate() {
 }
 
 #[test]
+fn p1_tests_that_the_rate_has_no_room_for_are_left_out() {
+    let mut settings = open_settings();
+    settings.datagrams_per_second_max = 1;
+    let mut rig = relay_with(settings, Limits::default());
+    for number in 1..=5 {
+        let nat = alloc::format!("192.0.2.{number}");
+        Member::new(&mut rig, &nat, "10.0.0.5/24", true);
+    }
+    // Of those that are due at once, one may go.
+    for (seconds, after) in [(2, 1), (9, 2), (10, 3), (100, 3)] {
+        rig.wait(seconds * SECOND);
+        assert_eq!(count(&rig, |stats| stats.tests_sent), after);
+    }
+    assert_eq!(sent(&mut rig).len(), 3);
+    assert_eq!(count(&rig, |stats| stats.tests_left_out), 12);
+}
+
+#[test]
 fn tests_and_connections_do_not_wait_for_the_rate() {
     let mut settings = open_settings();
     settings.datagrams_per_second_max = 1;
@@ -255,20 +273,14 @@ fn tests_and_connections_do_not_wait_for_the_rate() {
         Member::quiet(&mut rig, &nat, "10.0.0.5/24");
     }
     let (_, conn) = Member::connected(&mut rig, NAT, "10.0.0.1/24");
-    let mut tested = Member::new(&mut rig, "198.51.100.1", "10.0.0.5/24", true);
+    Member::new(&mut rig, "198.51.100.1", "10.0.0.5/24", true);
     let id = notify(&mut rig, To::All, b"x");
     let told = said(&mut rig, conn);
     assert!(told.contains(&Said::Notification(id, b"x".into())));
-    rig.wait(SECOND);
-    let heard = sent(&mut rig)
-        .into_iter()
-        .filter_map(|(_, bytes)| tested.hear(&bytes));
-    assert!(
-        heard
-            .collect::<Vec<_>>()
-            .iter()
-            .any(|heard| matches!(heard, Heard::Test(_)))
-    );
+    rig.wait(SECOND + Duration::from_millis(2));
+    let decided = count(&rig, |stats| stats.tests_sent + stats.tests_left_out);
+    assert_eq!(decided, 1, "sent at once or not at all");
+    assert!(rig.endpoint.fanout.next_paced().is_some(), "others wait");
 }
 
 #[test]
@@ -280,6 +292,9 @@ fn a_way_to_avoid_stays_one_while_the_other_waits_for_the_rate() {
     let (_, peer) = Member::connected(&mut rig, NAT, "10.0.0.1/24");
     let far = Member::quiet(&mut rig, "192.0.2.2", "10.0.0.5/24");
     let to = To::Client(member.peer.id);
+    // The tests that are due are over.
+    rig.wait(30 * SECOND);
+    sent(&mut rig);
     notify(&mut rig, to, b"unanswered");
     let frames = serves(&mut rig, peer);
     confirm(&mut rig, peer, frames[0].0);
@@ -403,6 +418,22 @@ fn a_new_key_counts_from_one_and_the_old_one_is_not_used_again() {
     assert!(sealed.open(member.peer.id, &old, &mut window).is_err());
     let heard = member.hear(&datagrams[0].1);
     assert_eq!(heard, Some(Heard::Notification(id, b"y".into())));
+}
+
+/// Its connection is its own, whoever handed the registration in.
+#[test]
+fn p3_a_registration_from_elsewhere_leaves_the_connection_told_of_groups() {
+    let mut rig = open_relay();
+    let (mut member, conn) = Member::connected(&mut rig, NAT, "10.0.0.5/24");
+    member.registers(&mut rig, "192.0.2.9", "10.0.0.5/24", true);
+    assert_eq!(said(&mut rig, conn), [], "it stays");
+    let to = subnet_of(&rig, &member);
+    let id = notify(&mut rig, to, b"x");
+    let told = said(&mut rig, conn);
+    assert_eq!(told, [Said::Notification(id, b"x".into())]);
+    assert_eq!(count(&rig, |stats| stats.left_to_inbox.total()), 0);
+    assert_eq!(sent(&mut rig), []);
+    assert_idle(&rig);
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use super::members::{
-    Heard, Member, assert_idle, confirm, notify, open_relay, open_settings, queue, sent, serves,
-    steps, subnet_of,
+    Heard, Member, assert_idle, confirm, notify, notify_for, open_relay, open_settings, queue,
+    sent, serves, steps, subnet_of,
 };
 use super::*;
 use crate::notify::NotifyOptions;
@@ -69,6 +69,32 @@ fn p3_who_is_connected_is_told_while_others_wait_for_a_peer() {
         assert_eq!(rig.endpoint.notification(id).unwrap().sent, 6);
     }
     assert_idle(&rig);
+}
+
+#[test]
+fn p3_who_is_connected_is_told_though_its_subnet_has_no_room_for_more() {
+    let mut limits = Limits::default();
+    limits.router.legs_per_line_max = 1;
+    limits.notifier.notifications_per_group_max = 10_000;
+    limits.notifier.notifications_max = 10_000;
+    let mut rig = relay_with(open_settings(), limits);
+    let told = deaf(&mut rig, 1);
+    let (_, peer) = Member::connected(&mut rig, NAT, &inner(2));
+    let others: Vec<_> = (10..13)
+        .map(|number| Member::quiet(&mut rig, NAT, &inner(number)))
+        .collect();
+    let to = subnet_of(&rig, &others[0]);
+    // Somebody waits for each of them.
+    let full = |rig: &Rig<Relay>| count(rig, |stats| stats.left_to_inbox.get("subnet_full"));
+    let mut last = None;
+    while full(&rig) == 0 {
+        said(&mut rig, told);
+        last = Some(notify(&mut rig, to, b"x"));
+    }
+    let expected = Said::Notification(last.expect("some"), b"x".into());
+    assert_eq!(said(&mut rig, told), core::slice::from_ref(&expected));
+    assert!(said(&mut rig, peer).contains(&expected));
+    assert_eq!(full(&rig), 3, "those without a connection");
 }
 
 #[test]
@@ -237,6 +263,29 @@ fn p4_what_waits_in_the_queue_of_a_blocked_line_goes_another_way_in_time() {
     assert_eq!(rig.endpoint.notification(id).unwrap().sent, 1);
     rig.writable(peer);
     assert_eq!(serves(&mut rig, peer), []);
+    assert_idle(&rig);
+}
+
+/// Law 2: what waited for the rate may be of no use when its time comes, and
+/// be more than one poll gives up.
+#[test]
+fn no_deadline_has_passed_while_more_expired_than_one_poll_takes() {
+    let mut rig = slow(1);
+    for number in 0..300 {
+        let (high, low) = (number / 200, 1 + number % 200);
+        Member::quiet(&mut rig, NAT, &alloc::format!("10.0.{high}.{low}/16"));
+    }
+    notify_for(&mut rig, To::All, b"short", 5);
+    rig.wait(SECOND);
+    assert!(rig.endpoint.fanout.next_paced().is_some(), "they wait");
+    rig.now = rig.now + 10 * SECOND;
+    for _ in 0..10 {
+        rig.tell(Input::Timeout);
+        let Some(deadline) = rig.deadline else { break };
+        assert!(deadline > rig.now, "{deadline:?} is not ahead");
+        rig.now = deadline;
+    }
+    assert_eq!(sent(&mut rig).len(), 2, "before it expired");
     assert_idle(&rig);
 }
 

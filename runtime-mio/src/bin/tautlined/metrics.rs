@@ -98,6 +98,11 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
             relay.tests_sent,
         ),
         (
+            "tests_left_out",
+            "Tests that were left out, as the rate of datagrams was used up",
+            relay.tests_left_out,
+        ),
+        (
             "tests_proven",
             "Tests whose receipt was proven",
             relay.tests_proven,
