@@ -1,16 +1,17 @@
 //! A whole fleet: 100,000 clients in 1,000 subnets behind their NATs register,
 //! get connected within the caps, are all notified and all answer; the relay
-//! restarts, and all return within its window. Datagrams are lost, come twice
-//! and out of order, and sites are cut off for a while.
+//! restarts, and all return within their windows. Datagrams are lost, come twice
+//! and out of order, and sites are cut off for a while, one for so long that its
+//! peers are given up.
 
 use core::time::Duration;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tautline_core::Instant;
 use tautline_core::client;
 use tautline_core::notify::NotifyOptions;
 use tautline_core::registration::{Interface, Qualifier};
 use tautline_core::relay::{self, To};
+use tautline_core::{ClientId, Instant, NotificationId};
 use tautline_tests::world::cast::{
     ClientApp, Memory, PORT, Recount, RelayApp, relay_address, relay_settings,
 };
@@ -25,6 +26,8 @@ const REPLY_WINDOW: Duration = Duration::from_secs(120);
 const RETURN_WINDOW: Duration = Duration::from_secs(300);
 /// As long a site is cut off at most: not so long that a peer is given up.
 const CUT: Duration = Duration::from_secs(5);
+/// How long the relay is down.
+const DOWN: Duration = Duration::from_secs(5);
 /// What strikes, all the time.
 const FAULTS: [Fault; 3] = [
     Fault::DatagramLost,
@@ -146,28 +149,21 @@ impl Fleet {
         }
     }
 
-    /// Tells all of them something; all of them answer.
-    fn ask_all(&self, world: &mut World) {
-        self.cut_off_some(world);
+    /// Tells all of them something.
+    fn tell_all(&self, world: &mut World) -> NotificationId {
         let options = NotifyOptions {
             reply_window: REPLY_WINDOW,
             ..NotifyOptions::default()
         };
-        let before = self.stats(world).sent;
         let ask = |app: &mut RelayApp, now| app.notify(now, To::All, options);
         let asked = world.command(self.relay, ask).expect("the relay runs");
-        let id = asked.expect("there is room");
+        asked.expect("there is room")
+    }
+
+    /// Waits until all have answered: who got nothing asks.
+    fn await_answers(&self, world: &mut World, id: NotificationId) {
         let all = self.clients.len() as u32;
         let status = |world: &World| self.relay(world).relay.notification(id).expect("it lives");
-        let lost = world.faults().of(Fault::DatagramLost);
-        world.run_for(REPLY_WINDOW + SLACK);
-        let lost = world.faults().of(Fault::DatagramLost) - lost;
-        let missing = all - status(world).replied;
-        assert!(
-            (1..=lost).contains(&u64::from(missing)),
-            "{missing} of {lost}"
-        );
-        // Who got nothing asks.
         let answered = world.run_until(found_out(), |world| status(world).replied == all);
         assert!(answered, "{:?}", status(world));
         assert_eq!(status(world).targets, all);
@@ -176,6 +172,24 @@ impl Fleet {
             app.is_some_and(|app| app.has_heard(id))
         });
         assert_eq!(heard.count(), self.clients.len());
+    }
+
+    /// Tells all of them something; all of them answer.
+    fn ask_all(&self, world: &mut World) {
+        self.cut_off_some(world);
+        let before = self.stats(world).sent;
+        let id = self.tell_all(world);
+        let lost = world.faults().of(Fault::DatagramLost);
+        world.run_for(REPLY_WINDOW + SLACK);
+        let lost = world.faults().of(Fault::DatagramLost) - lost;
+        let all = self.clients.len() as u32;
+        let status = self.relay(world).relay.notification(id).expect("it lives");
+        let missing = all - status.replied;
+        assert!(
+            (1..=lost).contains(&u64::from(missing)),
+            "{missing} of {lost}"
+        );
+        self.await_answers(world, id);
         // Each of them one way alone, and none by a way that leads nowhere. An
         // inbox has also what came by datagram: that says nothing of before.
         let after = self.stats(world).sent;
@@ -193,6 +207,112 @@ impl Fleet {
             "p3: {after:?}"
         );
         assert!(inbox >= u64::from(missing), "{missing}: {after:?}");
+    }
+
+    /// Tells all of them something while a site is cut off for so long that its
+    /// peers are given up: other ways are tried, and nothing is lost.
+    fn ask_over_a_cut(&self, world: &mut World) {
+        let long = 2 * relay::Limits::default().router.served_timeout;
+        let site = *world.dice().pick(&self.sites);
+        let before = self.stats(world);
+        assert_eq!(before.rerouted, 0, "short cuts give up no peer");
+        world.cut_off(site, long);
+        let id = self.tell_all(world);
+        world.run_for(long);
+        let rerouted = self.stats(world).rerouted;
+        println!("{rerouted} rerouted by a cut of {long:?}");
+        let without = CLIENTS_PER_SUBNET as u64 - u64::from(LINES_PER_SUBNET_MAX);
+        assert_eq!(rerouted, without, "p4: of one site, all without a line");
+        self.await_answers(world, id);
+    }
+
+    /// Who has a persistent connection now.
+    fn with_lines(&self, world: &World) -> HashSet<ClientId> {
+        let apps = self.clients.iter().filter_map(|(_, node)| world.app(*node));
+        let connected = apps.filter(|app: &&ClientApp| app.client.is_connected());
+        connected.filter_map(|app| app.client.id()).collect()
+    }
+
+    /// The relay restarts, and all return. Who had a line notices at once, the
+    /// others when they ask their inbox: each cohort has its own window.
+    fn return_all(&self, world: &mut World) {
+        let with_lines = self.with_lines(world);
+        world.crash(self.relay, false, DOWN);
+        let restart = world.now() + DOWN;
+        self.await_registered(world, DOWN + found_out() + RETURN_WINDOW);
+        let returns = self.relay(world).registrations();
+        assert_eq!(returns.len(), self.clients.len(), "each of them once");
+        let cohort = |had_line: bool| {
+            let of_cohort = returns
+                .iter()
+                .filter(|(client, _)| with_lines.contains(client) == had_line);
+            of_cohort.map(|&(_, at)| at).collect::<Vec<_>>()
+        };
+        let (with, without) = (cohort(true), cohort(false));
+        let lines = self.clients.len() / CLIENTS_PER_SUBNET * LINES_PER_SUBNET_MAX as usize;
+        assert_eq!(with.len(), lines);
+        let with = Returns::of("with a line", &with, restart);
+        let without = Returns::of("without a line", &without, restart);
+        with.assert_by(RETURN_WINDOW + SLACK);
+        without.assert_by(found_out() + RETURN_WINDOW);
+        // Ten a second are few: with other seeds an even draw has 21 in one.
+        with.assert_most(2.0 * with.mean_over(with.last - with.first));
+        // These gather in the middle of their span, as two draws add up, of the
+        // poll and of the return: one second has more than twice the mean of the
+        // span. The bound is twice the mean of the return window alone.
+        without.assert_most(2.0 * without.mean_over(RETURN_WINDOW));
+    }
+}
+
+/// How a cohort returns; moments are counted from the restart.
+struct Returns {
+    cohort: &'static str,
+    count: usize,
+    first: Duration,
+    last: Duration,
+    /// The most in one second.
+    most: usize,
+}
+
+impl Returns {
+    fn of(cohort: &'static str, moments: &[Instant], restart: Instant) -> Self {
+        let first = *moments.iter().min().expect("some return");
+        let last = *moments.iter().max().expect("some return");
+        let returns = Self {
+            cohort,
+            count: moments.len(),
+            first: first.saturating_since(restart),
+            last: last.saturating_since(restart),
+            most: busiest_second(moments),
+        };
+        returns.print();
+        returns
+    }
+
+    fn print(&self) {
+        let mean = self.mean_over(self.last - self.first);
+        let times = self.most as f64 / mean;
+        println!(
+            "{} {} return in {:?} to {:?}: {mean:.1} a second, {} at most, {times:.2} times the mean",
+            self.count, self.cohort, self.first, self.last, self.most,
+        );
+    }
+
+    fn mean_over(&self, span: Duration) -> f64 {
+        self.count as f64 / span.as_secs_f64()
+    }
+
+    fn assert_by(&self, window: Duration) {
+        let (cohort, last) = (self.cohort, self.last);
+        assert!(last <= window, "{cohort}: {last:?}, window {window:?}");
+    }
+
+    fn assert_most(&self, bound: f64) {
+        let (cohort, most) = (self.cohort, self.most);
+        assert!(
+            most as f64 <= bound,
+            "{cohort}: {most} in a second, bound {bound:.1}"
+        );
     }
 }
 
@@ -219,17 +339,10 @@ fn p3_p5_a_fleet_of_100_000_is_connected_answers_and_returns() {
     fleet.await_lines(&mut world, MORNING + SLACK);
     fleet.ask_all(&mut world);
 
-    world.crash(fleet.relay, false, Duration::from_secs(5));
-    // Who has no line finds out when it asks its inbox.
-    fleet.await_registered(&mut world, found_out() + RETURN_WINDOW);
-    let returns = fleet.relay(&world).registrations();
-    assert_eq!(returns.len(), fleet.clients.len(), "each of them once");
-    let mean = returns.len() / RETURN_WINDOW.as_secs() as usize;
-    let most = busiest_second(returns);
-    assert!(most <= 2 * mean, "{most} in a second, {mean} on average");
-
+    fleet.return_all(&mut world);
     fleet.await_lines(&mut world, MORNING + SLACK);
     fleet.ask_all(&mut world);
+    fleet.ask_over_a_cut(&mut world);
     let inside = |site: &SiteId| world.kept_out(*site) == 0;
     assert!(!fleet.sites.iter().any(inside), "p1: tests do not get in");
     world.faults().assert_struck(&FAULTS);

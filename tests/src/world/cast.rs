@@ -44,7 +44,7 @@ pub struct RelayApp {
     lines_per_subnet_max: usize,
     lines: Lines,
     replied: BTreeSet<(NotificationId, ClientId)>,
-    registrations: Vec<Instant>,
+    registrations: Vec<(ClientId, Instant)>,
     /// It was drained: the daemon ends and is started again.
     over: bool,
 }
@@ -80,8 +80,8 @@ impl RelayApp {
         self.relay.notify(now, to, b"ping", options)
     }
 
-    /// When registrations were taken in this life.
-    pub fn registrations(&self) -> &[Instant] {
+    /// Whose registrations were taken in this life, and when.
+    pub fn registrations(&self) -> &[(ClientId, Instant)] {
         &self.registrations
     }
 
@@ -134,7 +134,7 @@ impl App for RelayApp {
                 let first = self.replied.insert((notification, client));
                 assert!(first, "{client} replied to {notification} twice");
             }
-            relay::Event::Registered { .. } => self.registrations.push(now),
+            relay::Event::Registered { client, .. } => self.registrations.push((client, now)),
             relay::Event::Connected { client, conn } => {
                 let record = self.relay.client(client);
                 if let Some(subnet) = record.and_then(|record| self.relay.subnet_of(record)) {
