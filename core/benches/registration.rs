@@ -43,6 +43,7 @@ fn body_of(client: Option<ClientId>, number: u32, registration: u64) -> Vec<u8> 
         persistent_connection: true,
         local: Some(address),
         instance: Some(body::Hex([7; 8])),
+        heartbeat: None,
     };
     serde_json::to_vec(&request).unwrap()
 }

@@ -23,6 +23,7 @@ pub fn registration(place: usize, udp_port: u16) -> String {
         persistent_connection: true,
         local: None,
         instance: None,
+        heartbeat: None,
     };
     serde_json::to_string(&registration).expect("it is text")
 }

@@ -73,6 +73,35 @@ fn the_first_session_works_and_survives_a_killed_relay() {
     assert!(log.contains("the agent has ended"), "{log}");
 }
 
+/// A process that is stopped holds its connections, and says nothing.
+#[test]
+fn h1_an_agent_leaves_a_relay_that_is_silent_and_says_so() {
+    let data = tempfile::tempdir().unwrap();
+    let (relay, base) = start_relay("127.0.0.1:0", data.path());
+    let agent = |name: &str, heartbeats: &[&str]| {
+        let own = data.path().join(name);
+        let flags = ["--udp-port", "off", "--data-dir", own.to_str().unwrap()];
+        let mut agent = start_agent(&base, data.path(), name, &[&flags, heartbeats].concat());
+        agent.wait_for_log("the line is open");
+        agent
+    };
+    let mut asks = agent("asks", &["--heartbeat-period", "1"]);
+    let mut listens = agent("listens", &["--heartbeat=10", "--heartbeat-frequency=1"]);
+    // What is alive is not left.
+    std::thread::sleep(Duration::from_secs(4));
+    assert!(!asks.log().contains("silent"), "{}", asks.log());
+
+    relay.signal(Signal::STOP);
+    let told = asks.wait_for_log("the relay was silent for too long");
+    assert!(told.contains(r#"rule="response_timeout""#), "{told}");
+    assert!(told.contains(&format!("relay={base} ")), "{told}");
+    assert!(told.contains(" silent_s="), "{told}");
+    asks.wait_for_log("the line is gone");
+    let told = listens.wait_for_log("the relay was silent for too long");
+    assert!(told.contains(r#"rule="heartbeat""#), "{told}");
+    assert!(told.contains(" silent_s=1"), "{told}");
+}
+
 /// The operator's commands, as the README types them.
 struct Operator<'a> {
     data: &'a Path,

@@ -41,6 +41,7 @@ fn register(registry: &mut Registry, number: u32) {
         persistent_connection: true,
         local: Some(address.into()),
         instance: Some(body::Hex([7; 8])),
+        heartbeat: None,
     };
     assert_eq!(request.hostname.len(), 20);
     let body = serde_json::to_vec(&request).expect("it is text");

@@ -3,7 +3,7 @@
 
 use core::time::Duration;
 
-use tautline_core::client::{self, Client, Event, RelayAddress};
+use tautline_core::client::{self, Client, Event, HeartbeatSettings, RelayAddress};
 use tautline_core::notify::{Handle, NotifyOptions};
 use tautline_core::registration::Interface;
 use tautline_core::relay::{self, Relay, To};
@@ -107,6 +107,12 @@ impl EndpointCase for ClientCase {
             .collect();
         settings.registrar.retry_min = Duration::from_secs(1);
         settings.registrar.retry_max = Duration::from_secs(2);
+        settings.heartbeat = HeartbeatSettings {
+            period: Duration::from_secs(20),
+            response_timeout: Duration::from_secs(5),
+            heartbeat: Some(Duration::from_secs(45)),
+            frequency: Some(Duration::from_secs(10)),
+        };
         let mut limits = client::Limits::default();
         limits.mailbox.notifications_max = NOTIFICATIONS_MAX;
         let client = Client::new(settings, limits, dice.seed());

@@ -123,6 +123,7 @@ fn with_line() -> (Bench, ConnId, SessionKey) {
         notified: Some(NotificationId::new(Incarnation(3), 0)),
         return_window_ms: 0,
         separated: None,
+        heartbeat: None,
         persistent_connection: Some(Verdict {
             granted: true,
             wait_ms: 0,

@@ -130,6 +130,7 @@ impl Town {
             persistent_connection: connects,
             local: Some(inner.into()),
             instance: None,
+            heartbeat: None,
         };
         let body = serde_json::to_string(&registration).expect("it is text");
         let length = body.len();

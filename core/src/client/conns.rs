@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use super::event::{Event, Failure};
 use super::{Client, Conn, Stage};
+use crate::heartbeat::LATE_MAX;
 use crate::{Close, CloseReason, ConnId, ConnectError, Key, Machine as _, http, pcc};
 
 impl Client {
@@ -18,6 +19,13 @@ impl Client {
         match &mut conn.stage {
             Stage::Http(http) => http.handle_timeout(now, &mut self.pool),
             Stage::Line(line) if due || line.stall().is_some_and(|at| at <= now) => {
+                let missed = [conn.deadline, line.stall()].into_iter().flatten().min();
+                if line.greeted && missed.is_some_and(|at| now > at + LATE_MAX) {
+                    // Nobody was there: what waits is read and written first.
+                    let (frame, stall) = (self.settings.line_frame, self.settings.line_stall);
+                    conn.deadline = conn.deadline.map(|_| now + frame);
+                    return line.postpone_stall(now + stall);
+                }
                 self.lost(key, Failure::TimedOut, None);
                 self.end(key, Close::Abort);
             }
@@ -40,7 +48,10 @@ impl Client {
         };
         match &mut conn.stage {
             Stage::Http(http) => http.handle_received(self.now, bytes, &mut self.pool),
-            Stage::Line(_) => self.handle_frames(key, bytes),
+            Stage::Line(_) => {
+                self.watch.handle_received(self.now, key);
+                self.handle_frames(key, bytes)
+            }
             _ => bytes.len(),
         }
     }

@@ -134,6 +134,7 @@ impl Client {
         self.registrar.handle_timeout(now);
         self.pcc.handle_timeout(now);
         self.mailbox.handle_timeout(now);
+        self.watch.handle_timeout(now);
         self.check_gap();
         if self.serve_at.is_some_and(|at| at <= now) {
             self.serve_at = None;
@@ -186,6 +187,7 @@ impl Client {
 
     /// Everything that follows from the state of more than one machine.
     fn settle_all(&mut self) {
+        self.settle_watch();
         self.settle_selection();
         if self.registrar.poll().is_some() {
             self.keeper.take_number(0);
@@ -348,7 +350,7 @@ impl Client {
         self.selector.poll_timeout().filter(|_| !self.stopping)
     }
 
-    fn deadline(&self) -> Option<Deadline> {
+    pub(super) fn deadline(&self) -> Option<Deadline> {
         let conns = self.conns.iter().filter_map(|(_, conn)| match &conn.stage {
             Stage::Http(http) => http.poll_timeout(),
             Stage::Line(line) => [conn.deadline, line.stall()].into_iter().flatten().min(),
@@ -358,6 +360,7 @@ impl Client {
             (self.registrar.poll_timeout(), "registration"),
             (self.selector_at(), "selection"),
             (self.pcc.poll_timeout(), "persistent connection"),
+            (self.watch.poll_timeout(), "heartbeat"),
             (self.mailbox.poll_timeout(), "notification"),
             (self.poll_at(), "inbox"),
             (self.inbound.poll_timeout(), "datagrams"),

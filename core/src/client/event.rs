@@ -1,5 +1,8 @@
 //! What the application of a client learns.
 
+use core::time::Duration;
+
+use crate::heartbeat::{Advice, Rule};
 use crate::http::ClientError;
 use crate::notify::{Handle, Order};
 use crate::{ClientId, CloseReason, ConnectError, Incarnation, NotificationId, StoreError};
@@ -62,6 +65,19 @@ pub enum Event {
         /// Why.
         why: Failure,
     },
+    /// The persistent connection is ended, because the relay was not heard on
+    /// it. [`Disconnected`](Self::Disconnected) follows, unless another one is
+    /// about to take its place.
+    HeartbeatEnded {
+        /// How long the relay was silent, less the time that the driver was not
+        /// there.
+        silent_for: Duration,
+        /// Which rule ended it.
+        rule: Rule,
+    },
+    /// The figures of the heartbeats of both ends do not fit. Told after a
+    /// registration, once for each change.
+    HeartbeatAdvice(Advice),
     /// A notification to be handled: see [`Client::notification`](super::Client::notification).
     Notification {
         /// Its handle, good until it is replied to, dismissed or expired.

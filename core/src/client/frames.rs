@@ -106,6 +106,7 @@ impl Client {
         if !conn.blocked {
             let len = line.write(&mut self.mailbox, buf);
             if len > 0 {
+                self.watch.handle_sent(self.now, key);
                 return Some(Step::Written(id, len));
             }
             if line.is_over() {
@@ -242,7 +243,7 @@ impl Client {
                 line.serving = Some(Serving::new(serve, &mut self.pool));
             }
             ToClient::Ping(ping) => line.owe_pong(ping.nonce),
-            ToClient::Pong(_) => {}
+            ToClient::Pong(pong) => self.handle_pong(key, pong.nonce),
             ToClient::Bye(bye) => {
                 let window = Duration::from_millis(bye.retry_after_ms.into());
                 let window = (!window.is_zero()).then_some(window);

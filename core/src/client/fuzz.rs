@@ -21,8 +21,9 @@ use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use super::{Client, Event, Limits, RelayAddress, Settings};
+use super::{Client, Event, HeartbeatSettings, Limits, RelayAddress, Settings};
 use crate::collections::model::Script;
+use crate::heartbeat::Rule;
 use crate::notify::{Handle, MailboxLimits, ReplyMisuse};
 use crate::registration::Interface;
 use crate::{
@@ -46,6 +47,25 @@ const MAILBOX: MailboxLimits = MailboxLimits {
 const STEPS_MAX: u32 = 500;
 /// Outputs of one operation, with the inputs that answer them.
 const ANSWERED_STEPS_MAX: u32 = 5_000;
+
+/// Deadlines that are met before the clock jumps.
+const DEADLINES_MAX: u32 = 32;
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Those of a client, which may follow the relay's.
+fn heartbeats(draw: u8) -> HeartbeatSettings {
+    let seconds = |shift: u8| Duration::from_secs((draw >> shift).into());
+    HeartbeatSettings {
+        period: if draw & 1 == 0 {
+            Duration::ZERO
+        } else {
+            seconds(4)
+        },
+        response_timeout: RESPONSE_TIMEOUT,
+        heartbeat: (draw & 2 != 0).then(|| seconds(3)),
+        frequency: (draw & 4 != 0).then(|| seconds(5)),
+    }
+}
 
 /// Any bytes as operations on a client.
 pub fn operations(data: &[u8]) {
@@ -99,6 +119,8 @@ impl World {
         settings.relays = RELAYS[..relays].iter().map(relay).collect();
         settings.datagrams_per_second_max = u32::from(shape / 16);
         settings.udp_port = UDP_PORT;
+        let extra = script.byte().unwrap_or_default();
+        settings.heartbeat = heartbeats(extra);
         let (address, prefix) = (ADDRESS.ip(), 24);
         settings.interfaces = vec![Interface { address, prefix }];
         let limits = Limits {
@@ -113,7 +135,7 @@ impl World {
         Self {
             client: Client::new(settings, limits, [5; 32]),
             now: Instant::ORIGIN,
-            buf: vec![0; OUTPUT_BUF_MIN + usize::from(script.byte().unwrap_or_default())],
+            buf: vec![0; OUTPUT_BUF_MIN + usize::from(extra)],
             peers: Vec::new(),
             disk: Disk::default(),
             handed: Vec::new(),
@@ -225,8 +247,24 @@ impl World {
             let counted = self.client.time_went_back() - before;
             assert_eq!(counted, u64::from(told < self.now));
         } else {
+            if span.as_micros() & 1 == 1 {
+                self.meet_deadlines(script, self.now + span);
+            }
             self.now = self.now + span;
             self.input(Input::Timeout);
+        }
+    }
+
+    /// Time passes as for a driver that is there; up to `end`, or the moment of
+    /// that many deadlines.
+    fn meet_deadlines(&mut self, script: &mut Script<'_>, end: Instant) {
+        for _ in 0..DEADLINES_MAX {
+            let next = self.client.deadline().map(|deadline| deadline.at);
+            let Some(at) = next.filter(|at| *at <= end) else {
+                return;
+            };
+            self.now = self.now.max(at);
+            self.settle(script);
         }
     }
 
@@ -351,7 +389,7 @@ impl World {
                 assert!(!self.stopped, "a connection after the end");
                 let same_place = |peer: &Peer| peer.conn.index() == conn.index();
                 assert!(!self.peers.iter().any(same_place));
-                self.peers.push(Peer::new(conn));
+                self.peers.push(Peer::new(conn, self.now));
                 false
             }
             Output::Write { conn, bytes } => {
@@ -429,12 +467,39 @@ impl World {
                 attempts_max,
                 ..
             } => assert!((1..=attempts_max).contains(&attempt)),
-            Event::Reached
+            Event::HeartbeatEnded { silent_for, rule } => self.check_silent(silent_for, rule),
+            Event::HeartbeatAdvice(_)
+            | Event::Reached
             | Event::Failed { .. }
             | Event::StorageFailed { .. }
             | Event::IdentityUnavailable { .. }
             | Event::IdentityUnreadable => {}
         }
+    }
+
+    /// A connection is ended only if its relay was as silent as that, and by
+    /// the prober only if a probe was written a response timeout before.
+    fn check_silent(&self, silent_for: Duration, rule: Rule) {
+        let heartbeat = self.client.settings.heartbeat;
+        match rule {
+            Rule::Heartbeat => assert!(heartbeat.heartbeat.is_none_or(|it| silent_for > it)),
+            Rule::ResponseTimeout => {
+                assert!(!heartbeat.period.is_zero() && silent_for >= RESPONSE_TIMEOUT);
+            }
+        }
+        let mut lines = self.peers.iter().filter(|peer| peer.is_line()).peekable();
+        // It may be gone before its end was told.
+        let is_gone = lines.peek().is_none();
+        let tick = Duration::from_millis(1);
+        let was_silent = |peer: &Peer| {
+            let silent = self.now.saturating_since(peer.heard_at) + tick;
+            let asked = peer
+                .pinged_at
+                .map(|at| self.now.saturating_since(at) + tick);
+            let is_unanswered = asked.is_some_and(|asked| asked >= RESPONSE_TIMEOUT);
+            silent >= silent_for && (is_unanswered || rule == Rule::Heartbeat)
+        };
+        assert!(is_gone || lines.any(was_silent), "{silent_for:?}, {rule:?}");
     }
 
     /// Leaves nothing undone: after a stop, no connection stays.
@@ -491,6 +556,15 @@ mod tests {
         &[8, 1, 0, 0, 0, 192, 1, 20, 0, 21, 0, 0],
     ];
 
+    /// The same, of a client with these settings, whose relay says that it
+    /// sends heartbeats every second.
+    fn with_heartbeats(start: &[u8]) -> Vec<&[u8]> {
+        let mut parts = SESSION.to_vec();
+        let admitted = &[5, 0, 6, 37, 1, 0, 12, 255, 15, 0, 0, 0, 0];
+        (parts[0], parts[5]) = (start, admitted);
+        parts
+    }
+
     fn run(parts: &[&[u8]]) -> World {
         let data = parts.concat();
         let mut script = Script(&data);
@@ -521,6 +595,40 @@ mod tests {
         world.finish(&mut Script(&[]));
     }
 
+    #[test]
+    fn ends_by_either_rule_are_within_reach() {
+        // The relay's period of a second is in its answer; this end's, of one
+        // or none, among the settings. Then time passes, and nothing comes.
+        for (extra, prober) in [(0x00, 0), (0x11, 1)] {
+            let start = [0, 0, 3, extra];
+            let mut world = run(&with_heartbeats(&start));
+            let heard = world.client.stats().clone();
+            assert_eq!((heard.ended_by_prober, heard.ended_by_monitor), (0, 0));
+            for _ in 0..12 {
+                world.now = world.now + Duration::from_millis(500);
+                world.input(Input::Timeout);
+                world.settle(&mut Script(&[]));
+            }
+            let stats = world.client.stats().clone();
+            let ended = (stats.ended_by_prober, stats.ended_by_monitor);
+            assert_eq!(ended, (prober, 1 - prober), "{stats:?}");
+            assert!(!world.connected);
+        }
+    }
+
+    #[test]
+    fn bytes_in_time_are_within_reach() {
+        let two_seconds = &[12, 21, 0x81, 0x84, 0x1e, 0, 0][..];
+        let ping = &[8, 1, 0, 0, 0, 3, 0, 0, 0][..];
+        let start = [0, 0, 3, 0];
+        let mut parts = with_heartbeats(&start);
+        parts.extend([two_seconds, ping, two_seconds, ping, two_seconds]);
+        let world = run(&parts);
+        assert!(world.now.as_micros() > 6_000_000 && world.connected);
+        parts.push(two_seconds);
+        assert_eq!(run(&parts).client.stats().ended_by_monitor, 1);
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
 
@@ -532,6 +640,12 @@ mod tests {
         #[test]
         fn and_so_they_do_behind_a_session(data in vec(any::<u8>(), 0..1_500)) {
             operations(&[&SESSION.concat(), &data[..]].concat());
+        }
+
+        #[test]
+        fn and_with_heartbeats(extra in any::<u8>(), data in vec(any::<u8>(), 0..1_500)) {
+            let start = [0, 0, 3, extra];
+            operations(&[&with_heartbeats(&start).concat(), &data[..]].concat());
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::Instant;
 use crate::collections::Pool;
 use crate::notify::{Handle, Mailbox};
 use crate::wire::frame::{Deframer, HEADER_BYTES, encode_part};
-use crate::wire::message::{Bye, ByeReason, Pong, Reply, Served, ToRelay};
+use crate::wire::message::{Bye, ByeReason, Ping, Pong, Reply, Served, ToRelay};
 
 /// The state of a persistent connection. It holds what is owed to the relay,
 /// not the bytes.
@@ -19,6 +19,7 @@ pub(super) struct Line {
     /// A frame of datagrams for the subnet, while it is worked off.
     pub(super) serving: Option<Serving>,
     served: Option<Served>,
+    ping: Option<u64>,
     pong: Option<u64>,
     bye: Option<Bye>,
     over: bool,
@@ -41,8 +42,21 @@ impl Line {
         }
     }
 
+    /// Gives a relay that takes nothing until then.
+    pub(super) fn postpone_stall(&mut self, stall: Instant) {
+        self.stall = self.stall.map(|_| stall);
+    }
+
     pub(super) const fn handle_writable(&mut self) {
         self.stall = None;
+    }
+
+    pub(super) const fn owe_ping(&mut self, nonce: u64) {
+        self.ping = Some(nonce);
+    }
+
+    pub(super) const fn owes_ping(&self) -> bool {
+        self.ping.is_some()
     }
 
     pub(super) const fn owe_pong(&mut self, nonce: u64) {
@@ -56,6 +70,11 @@ impl Line {
                 retry_after_ms: 0,
             });
         }
+    }
+
+    /// Whether a frame is half received, or half written.
+    pub(super) fn is_amid_frame(&self) -> bool {
+        self.deframer.is_partial() || self.partial.is_some()
     }
 
     /// Whether the last frame was written.
@@ -163,6 +182,12 @@ impl Line {
         {
             len += written;
             self.pong = None;
+        }
+        if let Some(nonce) = self.ping
+            && let Ok(written) = (ToRelay::Ping(Ping { nonce })).encode(&mut buf[len..])
+        {
+            len += written;
+            self.ping = None;
         }
         if let Some(served) = self.served
             && let Ok(written) = ToRelay::Served(served).encode(&mut buf[len..])

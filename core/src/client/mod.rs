@@ -11,7 +11,7 @@
 //! what follows from the answers in `answers.rs`, the registration in
 //! `registering.rs`, the persistent connection in `line.rs` (what goes out) and
 //! `frames.rs` (what comes in), datagrams in `datagrams.rs`, those that are
-//! passed on to the subnet in `serving.rs`, the file that holds the identity in
+//! passed on to the subnet in `serving.rs`, heartbeats in `watch.rs`, the file that holds the identity in
 //! `identity.rs`.
 
 mod answers;
@@ -29,6 +29,7 @@ mod registering;
 mod serving;
 mod settings;
 mod stats;
+mod watch;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -37,7 +38,7 @@ use core::net::IpAddr;
 use core::time::Duration;
 
 pub use event::{Arrival, Event, Failure};
-pub use settings::{Limits, RelayAddress, Settings};
+pub use settings::{HeartbeatSettings, Limits, RelayAddress, Settings};
 pub use stats::Stats;
 
 use crate::collections::{Pool, Slab};
@@ -54,6 +55,7 @@ use datagrams::Inbound;
 use identity::Keeper;
 use line::Line;
 use registering::Admitted;
+use watch::Watch;
 
 /// Connections at a time: one to ask on, the persistent one, and those of
 /// both that are on their way out.
@@ -98,6 +100,8 @@ pub struct Client {
     serve_rate: Bucket,
     /// When the next datagram may be passed on, if one waits.
     serve_at: Option<Instant>,
+    /// Whether the relay is there.
+    watch: Watch,
     stats: Stats,
     /// This client's own: a fleet that heard the same at once does not ask its
     /// inbox at once.
@@ -195,6 +199,7 @@ impl Client {
                 settings.datagrams_per_second_max.div_ceil(SERVE_BURSTS),
             ),
             serve_at: None,
+            watch: Watch::new(settings.heartbeat),
             stats: Stats::default(),
             poll_interval: random.around(settings.poll_interval, POLL_SPREAD_PERCENT),
             heard_at: Instant::ORIGIN,

@@ -11,7 +11,7 @@ use super::event::{Event, Failure};
 use super::{Client, Session};
 use crate::http::problem::NAMESPACE;
 use crate::registration::Refusal;
-use crate::registration::body::{Answer, PROTOCOL, Request, Verdict};
+use crate::registration::body::{Answer, HeartbeatFigures, PROTOCOL, Request, Verdict};
 use crate::wire::message::ByeReason;
 use crate::wire::proof::{self, BodyDigest, ClientSecret, same_secret};
 use crate::{ClientId, Key, Machine as _, NotificationId};
@@ -31,6 +31,7 @@ pub(super) struct Admitted {
     reason: Option<&'static str>,
     return_window: Option<Duration>,
     notified: Option<NotificationId>,
+    heartbeat: Option<HeartbeatFigures>,
 }
 
 /// A persistent connection is granted.
@@ -85,6 +86,7 @@ impl Client {
             persistent_connection: self.settings.persistent_connection,
             local: self.conns.get(control).and_then(|conn| conn.local),
             instance: Some(self.instance),
+            heartbeat: self.watch.stated(),
         };
         let Ok(body) = serde_json::to_vec(&request) else {
             return false;
@@ -160,6 +162,7 @@ impl Client {
                 .and_then(|it| it.known_reason()),
             return_window: stated_ms(answer.return_window_ms),
             notified: answer.notified,
+            heartbeat: answer.heartbeat,
         });
     }
 
@@ -184,6 +187,7 @@ impl Client {
             reason,
             return_window,
             notified,
+            heartbeat,
         } = admitted;
         let (client, incarnation) = (session.client, session.incarnation);
         self.leave_other(&session);
@@ -214,6 +218,7 @@ impl Client {
             granted,
             reason: reason.filter(|_| !granted),
         });
+        self.heed(heartbeat);
     }
 
     /// What belongs to another relay or another identity than the new session

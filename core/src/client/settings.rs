@@ -6,6 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::heartbeat::{PERIOD_MAX, PERIOD_MIN};
 use crate::http;
 use crate::notify::MailboxLimits;
 use crate::pcc::PccSettings;
@@ -68,8 +69,58 @@ pub struct Settings {
     pub line_stall: Duration,
     /// How long a frame of the relay may take to come whole.
     pub line_frame: Duration,
+    /// Whether the relay is still there.
+    pub heartbeat: HeartbeatSettings,
     /// The deadlines of HTTP.
     pub http: http::Timeouts,
+}
+
+/// The heartbeats of a client's persistent connection. A figure that is out of
+/// its range counts as the nearest that is not; 0 is off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatSettings {
+    /// How often the client asks by itself whether the relay is there, from
+    /// start to start. 0, or 1 s to 86,400 s.
+    pub period: Duration,
+    /// How long the answer may take, before the connection is ended. 100 ms to
+    /// 3,600 s.
+    pub response_timeout: Duration,
+    /// The silence of the relay after which the connection is ended. 0, or 1 s
+    /// to 86,400 s. `None` follows the relay: twice its period and a second;
+    /// off if the relay does not probe, does not say, or probes so seldom that
+    /// this is more than a day.
+    pub heartbeat: Option<Duration>,
+    /// How often the client looks for that. 0, or 1 s to 86,400 s. `None`
+    /// follows the relay: a tenth of its period, else a twentieth of
+    /// `heartbeat`; at least a second.
+    pub frequency: Option<Duration>,
+}
+
+impl Default for HeartbeatSettings {
+    fn default() -> Self {
+        Self {
+            period: Duration::ZERO,
+            response_timeout: Duration::from_secs(5),
+            heartbeat: None,
+            frequency: None,
+        }
+    }
+}
+
+impl HeartbeatSettings {
+    pub(super) fn sound(self) -> Self {
+        let sound = |span: Duration| match span {
+            Duration::ZERO => span,
+            _ => span.clamp(PERIOD_MIN, PERIOD_MAX),
+        };
+        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3_600));
+        Self {
+            period: sound(self.period),
+            response_timeout: self.response_timeout.clamp(shortest, longest),
+            heartbeat: self.heartbeat.map(sound),
+            frequency: self.frequency.map(sound),
+        }
+    }
 }
 
 impl Settings {
@@ -89,6 +140,7 @@ impl Settings {
             connect_timeout: Duration::from_secs(10),
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),
+            heartbeat: HeartbeatSettings::default(),
             http: http::Timeouts::default(),
         }
     }

@@ -16,4 +16,16 @@ pub struct Stats {
     pub served: u64,
     /// Datagrams that were not passed on, by reason.
     pub serves_refused: Tally,
+    /// Probes that were sent to the relay.
+    pub probes_sent: u64,
+    /// Answers to them that came in time.
+    pub probes_answered: u64,
+    /// Answers that came too late.
+    pub probes_late: u64,
+    /// Probes that were put off, because bytes went both ways.
+    pub probes_saved: u64,
+    /// Persistent connections that were ended because a probe was not answered.
+    pub ended_by_prober: u64,
+    /// Persistent connections that were ended because the relay was silent.
+    pub ended_by_monitor: u64,
 }

@@ -49,6 +49,22 @@ pub struct Request<'a> {
     /// one identity can be told apart. 16 hexadecimal digits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<Hex<8>>,
+    /// The client's heartbeats. Absent of a client that has none of its own:
+    /// what it expects follows the relay's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatFigures>,
+}
+
+/// The figures of one end's heartbeats, so that both ends can tell whether
+/// theirs fit. Seconds; 0 is off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeartbeatFigures {
+    /// How often it asks whether the other end is there.
+    pub period_s: u32,
+    /// After which silence it ends a connection.
+    pub heartbeat_s: u32,
+    /// How often it looks for that.
+    pub frequency_s: u32,
 }
 
 /// An address of a client and the length of its network's prefix, in bits.
@@ -109,6 +125,10 @@ pub struct Answer {
     /// answer of a relay that does not know them: none then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub persistent_connection: Option<Verdict>,
+    /// The relay's heartbeats. Absent in the answer of a relay that does not
+    /// say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat: Option<HeartbeatFigures>,
 }
 
 impl Answer {
@@ -269,6 +289,43 @@ mod tests {
     }
 
     #[test]
+    fn figures_of_heartbeats_are_whole_or_absent() {
+        let body = |heartbeat: &str| {
+            alloc::format!(r#"{{"protocol":1,"registration":1,"hostname":"h"{heartbeat}}}"#)
+        };
+        let (absent, text) = (
+            body(""),
+            body(r#","heartbeat":{"period_s":0,"heartbeat_s":900,"frequency_s":60}"#),
+        );
+        assert_eq!(
+            serde_json::from_str::<Request<'_>>(&absent)
+                .unwrap()
+                .heartbeat,
+            None
+        );
+        let request: Request<'_> = serde_json::from_str(&text).unwrap();
+        let stated = HeartbeatFigures {
+            period_s: 0,
+            heartbeat_s: 900,
+            frequency_s: 60,
+        };
+        assert_eq!(request.heartbeat, Some(stated));
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(serde_json::from_str::<Request<'_>>(&text).unwrap(), request);
+        for wrong in [
+            r#"{"period_s":1}"#,
+            r#"{"period_s":-1,"heartbeat_s":0,"frequency_s":0}"#,
+            "60",
+        ] {
+            let body = body(&alloc::format!(r#","heartbeat":{wrong}"#));
+            assert!(
+                serde_json::from_str::<Request<'_>>(&body).is_err(),
+                "{wrong}"
+            );
+        }
+    }
+
+    #[test]
     fn an_answer_survives_text_and_hides_its_secret() {
         let answer = Answer {
             protocol: PROTOCOL,
@@ -286,6 +343,11 @@ mod tests {
                 valid_ms: 1,
                 reason: None,
             }),
+            heartbeat: Some(HeartbeatFigures {
+                period_s: 600,
+                heartbeat_s: 0,
+                frequency_s: 60,
+            }),
         };
         let text = serde_json::to_string(&answer).unwrap();
         assert_eq!(serde_json::from_str::<Answer>(&text).unwrap(), answer);
@@ -300,7 +362,10 @@ mod tests {
             Hex([2; 16]),
         );
         let answer: Answer = serde_json::from_str(&text).unwrap();
-        assert_eq!(answer.persistent_connection, None);
+        assert_eq!(
+            (answer.persistent_connection, answer.heartbeat),
+            (None, None)
+        );
         assert_eq!((answer.return_window_ms, answer.separated), (0, None));
     }
 }

@@ -374,6 +374,7 @@ fn some_body(
         persistent_connection: kind & 6 != 0,
         local: (kind & 8 == 0).then_some(address),
         instance: (kind & 16 == 0).then_some(Hex([kind >> 5; 8])),
+        heartbeat: None,
     };
     Some((observed.into(), serde_json::to_vec(&request).unwrap()))
 }

@@ -91,14 +91,14 @@ impl Datagrams {
     ) {
         let of_family = |line: &&mut Line| line.ipv6 == to.is_ipv6();
         let Some(line) = self.sockets.iter_mut().find(of_family) else {
-            statistics.datagrams_dropped += 1;
+            statistics.datagrams_dropped.no_socket += 1;
             return;
         };
         if line.queue.len() >= BATCH {
             line.send(statistics);
         }
         if line.queue.len() >= queue_max {
-            statistics.datagrams_dropped += 1;
+            statistics.datagrams_dropped.queue_full += 1;
             return;
         }
         line.queue.push(to, bytes);
@@ -153,7 +153,7 @@ impl Line {
                     ErrorKind::Interrupted => {}
                     // It concerns the first of the batch alone.
                     _ => {
-                        statistics.datagrams_dropped += 1;
+                        statistics.datagrams_dropped.send_failed += 1;
                         self.queue.sent += 1;
                     }
                 },

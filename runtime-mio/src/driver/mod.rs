@@ -35,7 +35,7 @@ use datagrams::Datagrams;
 use table::{Flags, Phase, Table, id_of};
 
 pub use config::{Config, Limits, StartError};
-pub use statistics::{Refused, Statistics};
+pub use statistics::{DatagramsDropped, Refused, Statistics};
 
 /// Special tokens are counted down from here; a connection's token never
 /// reaches them, as no index does.

@@ -53,9 +53,8 @@ pub struct Statistics {
     pub datagrams_received: u64,
     /// Datagrams sent.
     pub datagrams_sent: u64,
-    /// Datagrams that were lost here: no socket of their family, no room, or
-    /// refused by the network.
-    pub datagrams_dropped: u64,
+    /// Datagrams that were lost here before they were sent, by reason.
+    pub datagrams_dropped: DatagramsDropped,
     /// Storage effects that were handed to the storage thread.
     pub storage_effects: u64,
 }
@@ -93,6 +92,34 @@ impl Refused {
             ("proxy_malformed", self.proxy_malformed),
             ("tls_not_configured", self.tls_not_configured),
             ("socket", self.socket),
+        ]
+    }
+}
+
+/// Datagrams that did not leave this machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DatagramsDropped {
+    /// There is no socket of the target's family.
+    pub no_socket: u64,
+    /// As many wait for the socket as may.
+    pub queue_full: u64,
+    /// The system refused to send it.
+    pub send_failed: u64,
+}
+
+impl DatagramsDropped {
+    /// All of them.
+    pub fn total(&self) -> u64 {
+        self.by_reason().iter().map(|(_, count)| count).sum()
+    }
+
+    /// Each reason's name, with its count.
+    pub fn by_reason(&self) -> [(&'static str, u64); 3] {
+        [
+            ("no_socket", self.no_socket),
+            ("queue_full", self.queue_full),
+            ("send_failed", self.send_failed),
         ]
     }
 }

@@ -63,7 +63,23 @@ fn what_cannot_be_sent_is_counted() {
         let nowhere = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
         toy.desk.act(Act::Datagram(nowhere, b"port 0".to_vec()));
     });
-    stage.until(|stage| stage.driver.statistics().datagrams_dropped == 2);
+    stage.until(|stage| stage.driver.statistics().datagrams_dropped.total() == 2);
+    let dropped = stage.driver.statistics().datagrams_dropped;
+    assert_eq!((dropped.no_socket, dropped.send_failed), (1, 1));
+}
+
+#[test]
+fn what_a_full_queue_does_not_take_is_counted_apart() {
+    let mut config = config();
+    config.limits.datagrams_waiting_max = 0;
+    let mut stage = stage_with(config, |_, _, _| 0);
+    stage.driver.command(|toy, _| {
+        let to = std::net::SocketAddr::from(([127, 0, 0, 1], 9));
+        toy.desk.act(Act::Datagram(to, b"no room".to_vec()));
+    });
+    stage.until(|stage| stage.driver.statistics().datagrams_dropped.total() == 1);
+    let dropped = stage.driver.statistics().datagrams_dropped;
+    assert_eq!(dropped.queue_full, 1);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use tautline_core::wire::proof::{ClientSecret, Session, SessionKey};
 use tautline_core::{ClientId, Incarnation, NotificationId};
 
 use crate::process::{Agent, agent, log};
-use crate::relay::Relay;
+use crate::relay::{Relay, registered};
 
 /// The first client that the relay of these tests enrols.
 const CLIENT: ClientId = {
@@ -110,4 +110,43 @@ fn p7_datagrams_are_taken_replied_to_by_tcp_and_counted_when_they_are_not_genuin
         told.contains("dropped=\"too_long 1, forged 1, version 1\""),
         "{told}"
     );
+}
+
+#[test]
+fn p7_what_became_of_datagrams_is_told_at_a_registration_if_it_is_news() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Relay::start();
+    let mut command = agent(&relay.address, data.path());
+    command.env("TAUTLINE_TIMERS_RETURN_WINDOW_MS", "0");
+    let agent = Agent::start(command.args(["--udp-port", "0"]), data.path());
+    let said = relay.admit(&[]);
+    let port = u16::try_from(said["udp_port"].as_u64().unwrap()).unwrap();
+    let (socket, to) = sender(false, port).unwrap();
+    let genuine = sealed(&notification(1), 1, &key(&said));
+    let mut altered = genuine.clone();
+    *altered.last_mut().unwrap() ^= 1;
+    socket.send_to(&altered, to).unwrap();
+    socket.send_to(&genuine, to).unwrap();
+
+    // The first registration has nothing to tell, the second has, the third has
+    // nothing new.
+    let mut registrations = 1;
+    while registrations < 3 {
+        let asked = relay.next();
+        match asked.what.as_str() {
+            "POST /v1/register" => {
+                registrations += 1;
+                asked.answer("200 OK", &registered(1, false));
+            }
+            _ => asked.answer("401 Unauthorized", ""),
+        }
+    }
+    // It asks as one that is registered.
+    relay.next();
+    assert_eq!(agent.terminate().code(), Some(0));
+    let log = log(data.path());
+    let told = |line: &&str| line.contains(" registered ") || line.contains("datagrams since");
+    let told: Vec<_> = log.lines().filter(told).collect();
+    let news: Vec<_> = told.iter().map(|line| line.contains("forged 1")).collect();
+    assert_eq!(news, [false, false, true, false, true], "{log}");
 }

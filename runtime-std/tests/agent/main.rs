@@ -6,6 +6,7 @@
 mod addresses;
 mod datagrams;
 mod handler;
+mod heartbeats;
 mod identity;
 mod process;
 mod relay;

@@ -10,9 +10,8 @@ use tautline_core::registration::{Interface, Registry, RegistryLimits, Request, 
 use tautline_core::relay::Settings;
 use tautline_core::wire::proof::MasterKey;
 use tautline_core::{ClientId, Incarnation, Random};
-use tautline_tests::fleet;
 
-const SIZES: &[usize] = &[1_000, 100_000];
+const SIZES: &[usize] = &[1_000, 1_000_000];
 
 pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
@@ -24,83 +23,100 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario {
         name: "registration/judge",
         unit: "clients",
-        sizes: &[1_000, 1_000_000],
+        sizes: SIZES,
         run: judge,
     },
     Scenario {
         name: "registration/register",
         unit: "clients",
-        sizes: SIZES,
+        sizes: &[1_000, 100_000],
         run: register,
     },
 ];
 
-/// Each of the clients is looked up by its name.
+/// A registry that clients come to whose registrations are decoded.
+struct Town {
+    registry: Registry,
+}
+
+impl Town {
+    fn new() -> Self {
+        let settings = Settings::new(MasterKey([7; 32]), Incarnation(1)).registry;
+        let random = Random::from_seed([1; 32]);
+        Self {
+            registry: Registry::new(settings, RegistryLimits::default(), random),
+        }
+    }
+
+    /// One that so many clients have come to.
+    fn of(clients: usize) -> Self {
+        let mut town = Self::new();
+        for place in 0..clients {
+            assert!(town.come(place as u32, 1));
+        }
+        town
+    }
+
+    /// Whether the registry did not know the client.
+    fn come(&mut self, place: u32, registration: u64) -> bool {
+        let address = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + place));
+        let interfaces = [address, [192, 168, 1, 5].into()];
+        let request = Request {
+            protocol: body::PROTOCOL,
+            client: Some(id_of(place)),
+            registration,
+            hostname: "web-0000000000000001".into(),
+            interfaces: interfaces
+                .map(|address| Interface {
+                    address,
+                    prefix: 24,
+                })
+                .into(),
+            udp_port: 52_311,
+            persistent_connection: true,
+            local: Some(address),
+            instance: Some(body::Hex([7; 8])),
+            heartbeat: None,
+        };
+        let admitted = self.registry.handle_decoded(NOW, address, &request);
+        admitted.expect("there is room").new
+    }
+}
+
+fn id_of(place: u32) -> ClientId {
+    ClientId(u128::from(place).to_be_bytes())
+}
+
+/// Some of the clients, in no order.
+fn some(clients: usize) -> Vec<u32> {
+    let mut places = shuffled((0..clients as u32).collect());
+    places.truncate(1_000);
+    places
+}
+
+/// Clients are looked up by their names.
 fn find(clients: usize) -> usize {
-    let settings = Settings::new(MasterKey([7; 32]), Incarnation(1)).registry;
-    let random = Random::from_seed([1; 32]);
-    let mut registry = Registry::new(settings, RegistryLimits::default(), random);
-    let observed = (Ipv4Addr::LOCALHOST, 40_000).into();
-    let ids = (0..clients).map(|place| {
-        let body = fleet::registration(place, 0);
-        let admitted = registry.handle_registration(
-            NOW,
-            observed,
-            true,
-            "/v1/register",
-            None,
-            body.as_bytes(),
-        );
-        admitted.expect("there is room").answer.client
-    });
-    let ids = shuffled(ids.collect());
+    let town = Town::of(clients);
+    let places = some(clients);
     counted(|| {
-        for id in &ids {
-            assert!(black_box(registry.find(*id)).is_some());
+        for place in &places {
+            assert!(black_box(town.registry.find(id_of(*place))).is_some());
         }
     });
-    ids.len()
+    places.len()
 }
 
 /// Clients of a registry that has so many register again: from the decoded
 /// registration to the answer.
 fn judge(clients: usize) -> usize {
-    const AGAIN: usize = 1_000;
-    let settings = Settings::new(MasterKey([7; 32]), Incarnation(1)).registry;
-    let mut registry = Registry::new(
-        settings,
-        RegistryLimits::default(),
-        Random::from_seed([1; 32]),
-    );
-    let mut come = |place: u32, registration| {
-        let address = IpAddr::from(Ipv4Addr::from_bits(0x0a00_0000 + place));
-        let request = Request {
-            protocol: body::PROTOCOL,
-            client: Some(ClientId(u128::from(place).to_be_bytes())),
-            registration,
-            hostname: "web-0000000000000001".into(),
-            interfaces: vec![Interface {
-                address,
-                prefix: 24,
-            }],
-            udp_port: 52_311,
-            persistent_connection: true,
-            local: Some(address),
-            instance: Some(body::Hex([7; 8])),
-        };
-        let admitted = registry.handle_decoded(NOW, address, &request);
-        admitted.expect("there is room").new
-    };
-    for place in 0..clients {
-        assert!(come(place as u32, 1));
-    }
-    let places = shuffled((0..clients as u32).collect());
+    let mut town = Town::of(clients);
+    let places = some(clients);
     counted(|| {
-        for place in &places[..AGAIN] {
-            assert!(!come(*place, 2));
+        for place in &places {
+            assert!(!town.come(*place, 2));
         }
     });
-    AGAIN
+    places.len()
 }
 
 /// More clients come to a relay that has so many: each is accepted, registers

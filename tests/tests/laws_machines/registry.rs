@@ -77,6 +77,7 @@ fn text_of(
         persistent_connection: !registration.is_multiple_of(4),
         local: Some(local),
         instance: Some(body::Hex([instance; 8])),
+        heartbeat: None,
     };
     serde_json::to_vec(&request).expect("it is text")
 }

@@ -6,17 +6,17 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::World;
+use super::{Event, World};
 use crate::collections::Pool;
 use crate::collections::model::Script;
 use crate::notify::body::{Inbox, Item, encode_payload};
-use crate::registration::body::{Answer, Hex, PROTOCOL, Verdict};
+use crate::registration::body::{Answer, HeartbeatFigures, Hex, PROTOCOL, Verdict};
 use crate::wire::frame::Deframer;
 use crate::wire::message::{
     Bye, ByeReason, Hello, Notification, Ping, Pong, Taken, ToClient, ToRelay, VERSION,
 };
 use crate::wire::proof::{Authorization, ClientSecret};
-use crate::{ClientId, Close, ConnId, Endpoint, Incarnation, Input, NotificationId};
+use crate::{ClientId, Close, ConnId, Endpoint, Incarnation, Input, Instant, NotificationId};
 
 /// A connection as its driver and the relay know it.
 pub(super) struct Peer {
@@ -33,10 +33,14 @@ pub(super) struct Peer {
     line: Option<(Deframer, Pool)>,
     replied: Vec<NotificationId>,
     over: bool,
+    /// When bytes of the relay were last handed to the client.
+    pub(super) heard_at: Instant,
+    /// When a probe was last written.
+    pub(super) pinged_at: Option<Instant>,
 }
 
 impl Peer {
-    pub(super) fn new(conn: ConnId) -> Self {
+    pub(super) fn new(conn: ConnId, now: Instant) -> Self {
         Self {
             conn,
             opened: false,
@@ -49,6 +53,8 @@ impl Peer {
             line: None,
             replied: Vec::new(),
             over: false,
+            heard_at: now,
+            pinged_at: None,
         }
     }
 
@@ -60,6 +66,11 @@ impl Peer {
     /// Whether the driver may say that the relay has ended.
     pub(super) fn may_end(&self) -> bool {
         self.kept.is_empty() && !self.ended && self.closing.is_none()
+    }
+
+    /// Whether a persistent connection was asked for.
+    pub(super) fn is_line(&self) -> bool {
+        self.line.is_some()
     }
 
     #[cfg(test)]
@@ -96,6 +107,10 @@ impl World {
             return false;
         }
         let kept = core::mem::take(&mut peer.kept);
+        let is_end = |event: &Event| matches!(event, Event::HeartbeatEnded { .. });
+        if !self.client.events.iter().any(is_end) {
+            peer.heard_at = self.now;
+        }
         let input = Input::Received { conn, bytes: &kept };
         let taken = self.client.handle_input(self.now, input);
         let peer = &mut self.peers[at];
@@ -177,7 +192,8 @@ impl World {
                     assert_eq!(self.replies[&reply.notification], reply.payload);
                 }
                 ToRelay::Bye(_) => peer.over = true,
-                ToRelay::Ping(_) | ToRelay::Pong(_) => {}
+                ToRelay::Ping(_) => peer.pinged_at = Some(self.now),
+                ToRelay::Pong(_) => {}
                 ToRelay::Served(served) => {
                     confirmed.push((served.sequence, served.refused));
                 }
@@ -246,6 +262,11 @@ impl World {
             register_again_s: script.number(16).unwrap_or_default() as u32,
             return_window_ms: u32::from(incarnation) * 100,
             separated,
+            heartbeat: (incarnation & 4 != 0).then(|| HeartbeatFigures {
+                period_s: u32::from(incarnation / 32),
+                heartbeat_s: u32::from(incarnation / 64),
+                frequency_s: u32::from(incarnation / 128),
+            }),
             persistent_connection: (!script.one_in(8)).then(|| Verdict {
                 granted: !script.one_in(8),
                 wait_ms: script.number(10).unwrap_or_default() as u32,

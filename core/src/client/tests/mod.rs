@@ -2,6 +2,7 @@
 
 mod answers;
 mod datagrams;
+mod heartbeats;
 mod identity;
 mod line;
 mod mailbox;
@@ -102,6 +103,7 @@ fn answer(first: bool, granted: bool) -> Answer {
         notified: Some(NotificationId::new(Incarnation(3), 0)),
         return_window_ms: 0,
         separated: None,
+        heartbeat: None,
         persistent_connection: Some(Verdict {
             granted,
             wait_ms: 0,
@@ -116,18 +118,9 @@ fn text(answer: &impl serde::Serialize) -> Vec<u8> {
 }
 
 /// A client that has just registered; what it was told is dropped.
-fn registered(mut rig: Rig<Client>, granted: bool) -> Rig<Client> {
-    disk(&mut rig);
-    let conn = connected(&mut rig);
-    let asked = request(&mut rig, conn);
-    assert!(
-        asked.starts_with("POST /v1/register HTTP/1.1\r\n"),
-        "{asked}"
-    );
-    respond(&mut rig, conn, 200, &text(&answer(true, granted)));
-    disk(&mut rig);
-    let incarnation = Incarnation(3);
-    let client = ID;
+fn registered(rig: Rig<Client>, granted: bool) -> Rig<Client> {
+    let mut rig = registered_by(rig, &answer(true, granted));
+    let (client, incarnation) = (ID, Incarnation(3));
     let event = Event::Registered {
         client,
         incarnation,
@@ -135,6 +128,20 @@ fn registered(mut rig: Rig<Client>, granted: bool) -> Rig<Client> {
         reason: None,
     };
     assert_eq!(rig.told(), [event]);
+    rig
+}
+
+/// A client that has just registered, and was answered so.
+fn registered_by(mut rig: Rig<Client>, answer: &Answer) -> Rig<Client> {
+    disk(&mut rig);
+    let conn = connected(&mut rig);
+    let asked = request(&mut rig, conn);
+    assert!(
+        asked.starts_with("POST /v1/register HTTP/1.1\r\n"),
+        "{asked}"
+    );
+    respond(&mut rig, conn, 200, &text(answer));
+    disk(&mut rig);
     rig
 }
 
@@ -151,7 +158,11 @@ fn with_line(limits: Limits) -> (Rig<Client>, ConnId) {
 
 /// A client that opened its persistent connection, and that.
 fn opened(rig: Rig<Client>) -> (Rig<Client>, ConnId) {
-    let mut rig = registered(rig, true);
+    upgraded(registered(rig, true))
+}
+
+/// The same of one that is registered.
+fn upgraded(mut rig: Rig<Client>) -> (Rig<Client>, ConnId) {
     let conn = connected(&mut rig);
     let asked = request(&mut rig, conn);
     assert!(
@@ -227,6 +238,7 @@ fn notified(rig: &mut Rig<Client>) -> Vec<(Handle, NotificationId)> {
 #[derive(Debug, PartialEq, Eq)]
 enum Said {
     Reply(NotificationId, usize),
+    Ping(u64),
     Pong(u64),
     /// The frame, and how many of its targets were refused.
     Served(u32, u16),
@@ -251,6 +263,7 @@ fn said(rig: &mut Rig<Client>, conn: ConnId) -> Vec<Said> {
         said.push(match ToRelay::parse(frame.kind, frame.body) {
             Ok(Some(ToRelay::Reply(it))) => Said::Reply(it.notification, it.payload.len()),
             Ok(Some(ToRelay::Served(it))) => Said::Served(it.sequence, it.refused),
+            Ok(Some(ToRelay::Ping(ping))) => Said::Ping(ping.nonce),
             Ok(Some(ToRelay::Pong(pong))) => Said::Pong(pong.nonce),
             Ok(Some(ToRelay::Bye(bye))) => Said::Bye(bye.reason.name()),
             other => panic!("{other:?}"),

@@ -405,6 +405,7 @@ impl Registry {
             notified: None,
             return_window_ms: 0,
             separated: None,
+            heartbeat: None,
             persistent_connection: Some(verdict),
         }
     }

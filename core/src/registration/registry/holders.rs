@@ -6,6 +6,7 @@
 use core::net::IpAddr;
 use core::time::Duration;
 
+use super::newcomers::origin;
 use super::refusal::{ConnectRefusal, Denial};
 use super::settings::{RegistrySettings, TESTS};
 use super::subnet::SubnetName;
@@ -101,6 +102,7 @@ pub(super) struct Holders {
     holders: Slab<Holder>,
     /// All of them.
     by_subnet: Groups<SubnetName>,
+    /// By what one machine can not choose freely of its address.
     by_address: Groups<IpAddr>,
     /// Those with an open connection.
     connected: Groups<SubnetName>,
@@ -151,7 +153,7 @@ impl Holders {
         if others(group, self.by_subnet.group_of(place), len) >= self.per_subnet_max {
             return Err(Denial::SubnetCap);
         }
-        let group = self.by_address.find(at.observed);
+        let group = self.by_address.find(origin(at.observed));
         let len = group.map_or(0, |group| self.by_address.len_of(group));
         if others(group, self.by_address.group_of(place), len) >= self.per_address_max {
             return Err(Denial::AddressCap);
@@ -186,7 +188,7 @@ impl Holders {
         let place = holder.index() as u32;
         // There is a place in each set for each holder.
         self.by_subnet.join(at.subnet, place).ok()?;
-        self.by_address.join(at.observed, place).ok()?;
+        self.by_address.join(origin(at.observed), place).ok()?;
         self.drop_grant(holder);
         let entry = self.holders.get_mut(holder)?;
         if entry.connection.is_some() {

@@ -55,7 +55,7 @@ impl Newcomers {
 }
 
 /// What one machine can not choose freely of an address.
-const fn origin(observed: IpAddr) -> IpAddr {
+pub(super) const fn origin(observed: IpAddr) -> IpAddr {
     match observed {
         IpAddr::V4(_) => observed,
         IpAddr::V6(own) => IpAddr::V6(Ipv6Addr::from_bits(own.to_bits() >> 64 << 64)),

@@ -35,8 +35,8 @@ pub struct RegistrySettings {
     pub connections_max: u32,
     /// The same for the clients of one subnet; 0 is no such limit.
     pub connections_per_subnet_max: u32,
-    /// The same for the clients that are seen with one address; 0 is no such
-    /// limit. Below the total, so that nobody at one address has all of it by
+    /// The same for the clients that are seen with one address, of IPv6 with
+    /// one /64, which one machine can have all of; 0 is no such limit. Below the total, so that nobody at one address has all of it by
     /// registering in vain.
     pub connections_per_address_max: u32,
     /// How a granted client goes about it.

@@ -90,6 +90,7 @@ impl World {
             persistent_connection: place >> 6 != 3,
             local: (place >> 3 != 5).then_some(address),
             instance: None,
+            heartbeat: None,
         };
         let mut body = serde_json::to_vec(&request).unwrap();
         if fault & 15 == 6 {

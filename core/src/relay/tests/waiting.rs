@@ -92,7 +92,7 @@ fn p3_who_is_connected_is_told_though_its_subnet_has_no_room_for_more() {
         last = Some(notify(&mut rig, to, b"x"));
     }
     let expected = Said::Notification(last.expect("some"), b"x".into());
-    assert_eq!(said(&mut rig, told), [expected.clone()]);
+    assert_eq!(said(&mut rig, told), core::slice::from_ref(&expected));
     assert!(said(&mut rig, peer).contains(&expected));
     assert_eq!(full(&rig), 3, "those without a connection");
 }

@@ -206,6 +206,14 @@ fn add_driver(registry: &mut Registry, driver: &Statistics) {
         "reason",
         refused,
     );
+    let dropped = driver.datagrams_dropped.by_reason();
+    labelled(
+        registry,
+        "datagrams_dropped",
+        "Datagrams that could not be sent",
+        "reason",
+        dropped,
+    );
     for (name, help, value) in [
         (
             "accepted",
@@ -264,11 +272,6 @@ fn add_driver(registry: &mut Registry, driver: &Statistics) {
             driver.datagrams_received,
         ),
         ("datagrams_sent", "Datagrams sent", driver.datagrams_sent),
-        (
-            "datagrams_dropped",
-            "Datagrams that could not be sent",
-            driver.datagrams_dropped,
-        ),
         (
             "storage_effects",
             "Operations of the storage thread",
@@ -336,6 +339,7 @@ mod tests {
         let mut driver = Statistics::default();
         driver.idle = std::time::Duration::from_millis(1_500);
         driver.refused.proxy_malformed = 4;
+        driver.datagrams_dropped.queue_full = 6;
         let text = encode(&relay, &driver).unwrap();
         for line in [
             "tautline_clients 3",
@@ -348,6 +352,8 @@ mod tests {
             "tautline_loop_idle_seconds_total 1.5",
             "tautline_driver_refused_total{reason=\"proxy_malformed\"} 4",
             "tautline_driver_refused_total{reason=\"socket\"} 0",
+            "tautline_datagrams_dropped_total{reason=\"queue_full\"} 6",
+            "tautline_datagrams_dropped_total{reason=\"no_socket\"} 0",
         ] {
             assert!(text.lines().any(|each| each == line), "{line}\n{text}");
         }

@@ -104,18 +104,19 @@ fn drive(
     let (hostname, udp_port) = (machine.hostname.as_str(), datagrams.port);
     tracing::info!(relay = %listed(relays), hostname, udp_port, "the agent starts");
 
-    let events = Events {
+    let mut events = Events {
         machine,
         relays,
         identity_file: dir.join(IDENTITY_FILE),
         handler,
+        datagrams_told: 0,
     };
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
         let flow = events.handle(client, now, event);
         flow.map_break(|result| outcome = result)
     });
-    tell_datagrams(driver.endpoint().stats());
+    tell_datagrams(driver.endpoint().stats(), 0);
     // Frees those who have a reply to tell, so that the handler can end.
     drop(driver);
     drop(events);
@@ -146,14 +147,17 @@ fn state_addresses(settings: &AgentSettings, of_client: &mut ClientSettings) -> 
     Some(addresses)
 }
 
-/// What became of the datagrams, if there were any.
-fn tell_datagrams(stats: &Stats) {
+/// What became of the datagrams, if there are more than were `told` of; how
+/// many there are.
+fn tell_datagrams(stats: &Stats, told: u64) -> u64 {
     let (dropped, refused) = (&stats.datagrams_dropped, &stats.serves_refused);
     let (taken, served) = (stats.datagrams, stats.served);
-    if taken + served + dropped.total() + refused.total() > 0 {
+    let count = taken + served + dropped.total() + refused.total();
+    if count > told {
         let (dropped, refused) = (by_reason(dropped), by_reason(refused));
         tracing::info!(taken, dropped, served, refused, "datagrams since the start");
     }
+    count
 }
 
 fn by_reason(tally: &Tally) -> String {

@@ -105,6 +105,16 @@ fn p5_the_cap_of_an_address_holds_over_its_subnets() {
 }
 
 #[test]
+fn p5_one_machine_with_a_whole_network_of_ipv6_has_one_address() {
+    let mut world = world_of(|settings, _| settings.connections_per_address_max = 2);
+    let of = |host: u16| direct(&format!("2001:db8:0:1::{host:x}"));
+    let verdicts = [1, 2, 3].map(|host| world.verdict(&mut of(host)));
+    assert_eq!(verdicts, ["granted", "granted", "address_cap"]);
+    let mut beside = direct("2001:db8:0:2::1");
+    assert_eq!(world.verdict(&mut beside), "granted");
+}
+
+#[test]
 fn caps_of_zero_are_none_but_the_total() {
     let mut world = world_of(|settings, _| {
         settings.connections_max = 50;

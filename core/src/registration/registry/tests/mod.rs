@@ -85,6 +85,7 @@ impl Client {
             persistent_connection: self.wish,
             local: self.local,
             instance: Some(Hex(self.instance.to_be_bytes())),
+            heartbeat: None,
         }
     }
 

@@ -11,6 +11,7 @@ use tautline_std::origin::Origin;
 
 use super::answers::{Machine, NO_HANDLER};
 use super::handler::{Handler, Job};
+use super::tell_datagrams;
 use crate::Failure;
 
 /// Handles the client's events.
@@ -19,23 +20,28 @@ pub(super) struct Events<'a> {
     pub(super) relays: &'a [Origin],
     pub(super) identity_file: PathBuf,
     pub(super) handler: Option<Handler>,
+    /// Datagrams that the log knows of.
+    pub(super) datagrams_told: u64,
 }
 
 impl Events<'_> {
     /// Handles one; breaks at the agent's end, with what it ends with.
     pub(super) fn handle(
-        &self,
+        &mut self,
         client: &mut Client,
         now: Instant,
         event: Event,
     ) -> ControlFlow<Result<(), Failure>> {
         match event {
             Event::Registered {
-                client,
+                client: id,
                 granted,
                 reason,
                 ..
-            } => tracing::info!(%client, granted, reason, "registered"),
+            } => {
+                tracing::info!(client = %id, granted, reason, "registered");
+                self.datagrams_told = tell_datagrams(client.stats(), self.datagrams_told);
+            }
             Event::Reached => tracing::info!("datagrams reach this machine"),
             Event::AttemptFailed {
                 attempt,
@@ -82,6 +88,18 @@ impl Events<'_> {
                 tracing::info!("a newer line of this client takes the place of this one");
             }
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
+            Event::HeartbeatEnded { silent_for, rule } => {
+                let relay = self.relays.get(client.relay()).map(tracing::field::display);
+                tracing::warn!(
+                    relay,
+                    silent_s = silent_for.as_secs(),
+                    rule = rule.name(),
+                    "the relay was silent for too long; the line is ended"
+                );
+            }
+            Event::HeartbeatAdvice(advice) => {
+                tracing::warn!("the heartbeats of this agent and its relay do not fit: {advice}");
+            }
             Event::Notification {
                 notification,
                 id,

@@ -30,6 +30,17 @@ pub(crate) struct Flags {
     /// this machine has it]
     #[arg(long, value_name = "PORT|off")]
     udp_port: Option<String>,
+    /// Ask the relay so often whether it is there, in seconds; 0 is off
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat_period: Option<String>,
+    /// End the line when the relay was silent for longer, in seconds; 0 is off
+    /// [default: twice the relay's own period and a second]
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat: Option<String>,
+    /// Look for that so often, in seconds [default: a tenth of the relay's
+    /// period]
+    #[arg(long, value_name = "SECONDS")]
+    heartbeat_frequency: Option<String>,
     /// Where the agent keeps its identity, in a folder of its own
     #[arg(long, value_name = "DIRECTORY")]
     data_dir: Option<PathBuf>,
@@ -67,6 +78,17 @@ impl Flags {
         sources.environment(std::env::vars_os());
         let texts = [
             ("--udp-port", "client.udp_port", &self.udp_port),
+            (
+                "--heartbeat-period",
+                "heartbeat.period_s",
+                &self.heartbeat_period,
+            ),
+            ("--heartbeat", "heartbeat.heartbeat_s", &self.heartbeat),
+            (
+                "--heartbeat-frequency",
+                "heartbeat.frequency_s",
+                &self.heartbeat_frequency,
+            ),
             ("--log-level", "log.level", &self.log_level),
             ("--log-format", "log.format", &self.log_format),
         ];

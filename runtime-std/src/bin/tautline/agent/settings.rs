@@ -1,5 +1,6 @@
 //! The agent's settings.
 
+mod heartbeat;
 mod relays;
 mod timers;
 
@@ -15,6 +16,7 @@ use tautline_std::settings::{Checks, Settings};
 use super::handler::HandlerSettings;
 use super::interfaces::{self, WrittenInterface};
 use super::port::UdpPort;
+use heartbeat::HeartbeatSettings;
 use relays::RelaySettings;
 use timers::TimerSettings;
 
@@ -27,6 +29,7 @@ pub(super) struct AgentSettings {
     pub(super) relay: RelaySettings,
     pub(super) client: OwnSettings,
     pub(super) handler: HandlerSettings,
+    pub(super) heartbeat: HeartbeatSettings,
     pub(super) timers: TimerSettings,
     pub(super) log: LogSettings,
 }
@@ -95,6 +98,7 @@ impl AgentSettings {
         let mut settings = ClientSettings::new(nowhere, hostname);
         self.relay.apply(relays, &mut settings);
         self.timers.apply(&mut settings);
+        settings.heartbeat = self.heartbeat.of_client();
         let stated = self.client.interfaces.iter().flatten();
         settings.interfaces = stated.map(|written| written.0).collect();
         settings.persistent_connection = self.client.persistent_connection;
@@ -107,6 +111,7 @@ impl AgentSettings {
 impl Settings for AgentSettings {
     fn check(&self, checks: &mut Checks) {
         self.relay.check(checks);
+        self.heartbeat.check(checks);
         self.timers.check(checks);
         let name = self.client.hostname.as_deref().unwrap_or("-");
         checks.require("client.hostname", (1..=255).contains(&name.len()), || {
@@ -156,6 +161,41 @@ mod tests {
                 .map(|(name, value)| (name.into(), value.into())),
         );
         sources.load().map_err(|error| error.to_string())
+    }
+
+    /// The keys of a section, or of none: a wrong one is told which there are.
+    fn keys_of(section: Option<&str>) -> Vec<String> {
+        let head = section.map_or(String::new(), |name| format!("[{name}]\n"));
+        let error = toml::from_str::<AgentSettings>(&format!("{head}no_key = 0"));
+        let error = error.unwrap_err().message().to_owned();
+        let (_, expected) = error.split_once("expected").expect("it says which");
+        let words = expected.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_setting_is_documented_and_no_other() {
+        let mut keys = Vec::new();
+        for name in keys_of(None) {
+            match name.as_str() {
+                "data_dir" => keys.push(name),
+                section => {
+                    let below = keys_of(Some(section));
+                    keys.extend(below.iter().map(|key| format!("{section}.{key}")));
+                }
+            }
+        }
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let (_, of_agent) = docs.split_once("\n# The agent's settings\n").unwrap();
+        let rows = of_agent.lines().filter(|line| line.starts_with("| `"));
+        let cells = rows.filter_map(|row| row.split('|').nth(1));
+        let mut documented: Vec<_> = cells
+            .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+            .collect();
+        documented.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(documented, keys);
     }
 
     #[test]
@@ -276,6 +316,33 @@ mod tests {
         assert!(
             error.ends_with("has 33 addresses, but must have at most 32"),
             "{error}"
+        );
+    }
+
+    #[test]
+    fn heartbeats_follow_the_relay_unless_they_are_set() {
+        let with = |more: &[_]| {
+            let address = [("TAUTLINE_RELAY_ADDRESSES", "::1")];
+            load(&[&address, more].concat())
+        };
+        let settings = with(&[("TAUTLINE_HEARTBEAT_HEARTBEAT_S", "900")]).unwrap();
+        let client = settings.of_client(&settings.relay.origins().unwrap(), "web-1");
+        assert_eq!(client.heartbeat.heartbeat, Some(Duration::from_secs(900)));
+        assert_eq!(client.heartbeat.frequency, None);
+        assert_eq!(client.heartbeat.period, Duration::ZERO);
+        let wrong = with(&[
+            ("TAUTLINE_HEARTBEAT_PERIOD_S", "86401"),
+            ("TAUTLINE_HEARTBEAT_HEARTBEAT_S", "86401"),
+            ("TAUTLINE_HEARTBEAT_FREQUENCY_S", "86401"),
+            ("TAUTLINE_HEARTBEAT_RESPONSE_TIMEOUT_MS", "99"),
+        ]);
+        assert_eq!(
+            wrong.unwrap_err(),
+            "TAUTLINE_HEARTBEAT_PERIOD_S: heartbeat.period_s is 86401, but must be 0 to 86400\n\
+             TAUTLINE_HEARTBEAT_HEARTBEAT_S: heartbeat.heartbeat_s is 86401, but must be 0 to 86400\n\
+             TAUTLINE_HEARTBEAT_FREQUENCY_S: heartbeat.frequency_s is 86401, but must be 0 to 86400\n\
+             TAUTLINE_HEARTBEAT_RESPONSE_TIMEOUT_MS: heartbeat.response_timeout_ms is 99, but must be \
+             100 to 3600000"
         );
     }
 

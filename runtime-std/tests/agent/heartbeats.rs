@@ -1,0 +1,51 @@
+//! What the agent states of its heartbeats, and what it says of the relay's.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::process::{Agent, agent, log};
+use crate::relay::{Relay, registered};
+
+#[test]
+fn figures_that_do_not_fit_are_a_warning_with_both() {
+    let data = tempfile::tempdir().unwrap();
+    let relay = Relay::start();
+    let mut command = agent(&relay.address, data.path());
+    command.env("TAUTLINE_HEARTBEAT_FREQUENCY_S", "30");
+    let _agent = Agent::start(command.args(["--heartbeat", "900"]), data.path());
+
+    let asked = relay.expect("POST /v1/register");
+    let stated = json!({"period_s": 0, "heartbeat_s": 900, "frequency_s": 30});
+    assert_eq!(asked.json()["heartbeat"], stated);
+    let mut answer: Value = serde_json::from_str(&registered(1, true)).unwrap();
+    answer["heartbeat"] = json!({"period_s": 600, "heartbeat_s": 0, "frequency_s": 60});
+    asked.answer("200 OK", &answer.to_string());
+
+    let start = Instant::now();
+    let told = loop {
+        let log = log(data.path());
+        if let Some(line) = log.lines().find(|line| line.contains("do not fit")) {
+            break line.to_owned();
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{log}");
+        std::thread::sleep(Duration::from_millis(10));
+    };
+    for part in ["WARN", "heartbeat of 900s", "period of 600s"] {
+        assert!(told.contains(part), "{told}");
+    }
+}
+
+#[test]
+fn a_figure_out_of_its_range_is_named_with_its_flag() {
+    let data = tempfile::tempdir().unwrap();
+    let mut command = agent("127.0.0.1:1", data.path());
+    command.args(["--check-config", "--heartbeat-period", "86401"]);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let told = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        told.contains("--heartbeat-period: heartbeat.period_s is 86401, but must be 0 to 86400"),
+        "{told}"
+    );
+}
