@@ -10,7 +10,7 @@ mod tests;
 use legs::Legs;
 #[cfg(feature = "_test")]
 pub use line::LINE_VISITS;
-use line::{Last, Line, Subnet};
+use line::{Last, Line, NO_LINE, Subnet};
 pub use line::{LineEvent, LineState};
 pub use terms::{Leg, RouteRefusal, RouterEffect, RouterLimits, Way};
 
@@ -307,9 +307,11 @@ impl Router {
         self.line(line).map_or(0, |line| line.load() as usize)
     }
 
-    /// Whether a line of the subnet is open.
+    /// Whether a line of the subnet takes legs, now or once it has room: not
+    /// one that rests or is about to close.
     pub fn has_line(&self, subnet: Key) -> bool {
-        self.subnet_place(subnet).is_some()
+        let lines = self.subnet_place(subnet).map(|place| self.subnets[place]);
+        lines.is_some_and(|lines| lines.ready != NO_LINE || lines.full + lines.held > 0)
     }
 
     /// What the line can do at the moment.

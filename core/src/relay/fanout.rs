@@ -23,7 +23,7 @@ use alloc::collections::VecDeque;
 use parked::{Ends, Parked};
 use tasks::List;
 pub(super) use tasks::Task;
-pub(super) use terms::{Lane, NoRoom, Source, Turn};
+pub(super) use terms::{Lane, NoRoom, Source, Turn, Waits};
 
 use crate::collections::{Chunks, ReadyList, Slab};
 use crate::{Key, NotificationId};
@@ -338,13 +338,13 @@ impl Fanout {
                 let entry = self.parked.remove(ends, client.index() as u32);
                 entry.is_some_and(|entry| {
                     let ends = &mut queue.parked[lane as usize];
-                    let span = (entry.from, entry.through);
+                    let span = (entry.from, entry.through, entry.tasks);
                     self.parked.push(ends, client, (subnet, lane), span)
                 })
             }
             Source::Walk => {
                 let (ends, at) = (&mut queue.parked[lane as usize], turn.task.index() as u32);
-                let parked = self.parked.push(ends, client, (subnet, lane), (at, at));
+                let parked = self.parked.push(ends, client, (subnet, lane), (at, at, 1));
                 if parked && let Some(task) = self.tasks.get_mut(turn.task) {
                     task.waiters += 1;
                 }
@@ -353,22 +353,25 @@ impl Fanout {
         }
     }
 
-    /// A walk came to a member. True if it waits already, and does so for this
-    /// task too. What it waited for in a subnet that it left is given up.
-    pub(super) fn waits_already(&mut self, subnet: Key, client: Key, task: Key) -> bool {
+    /// A walk came to a member. If it waits already, it does so for this task
+    /// too. What it waited for in a subnet that it left is given up.
+    pub(super) fn waits_already(&mut self, subnet: Key, client: Key, task: Key) -> Waits {
         let place = client.index() as u32;
         let Some(entry) = self.parked.at(place).copied() else {
-            return false;
+            return Waits::Not { given_up: 0 };
         };
-        if entry.subnet == subnet
-            && self.queue_of(subnet).is_some()
-            && let Some(entry) = self.parked.get_mut(client)
-        {
-            entry.through = task.index() as u32;
-            return true;
+        let stays = entry.subnet == subnet && self.queue_of(subnet).is_some();
+        let mut given_up = 0;
+        if let Some(entry) = self.parked.get_mut(client) {
+            if stays {
+                entry.through = task.index() as u32;
+                entry.tasks = entry.tasks.saturating_add(1);
+                return Waits::Already;
+            }
+            given_up = entry.tasks;
         }
         self.unpark(place, entry.subnet, entry.lane);
-        false
+        Waits::Not { given_up }
     }
 
     /// The client at the front of a lane waits for the next task, if it was
@@ -386,6 +389,7 @@ impl Fanout {
         };
         if let Some(entry) = self.parked.get_mut(client) {
             entry.from = next.index() as u32;
+            entry.tasks = entry.tasks.saturating_sub(1);
         }
         if let Some(task) = self.tasks.get_mut(next) {
             task.waiters += 1;

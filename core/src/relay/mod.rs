@@ -260,7 +260,8 @@ impl Relay {
     }
 
     /// Whether another client of its subnet can bring the client what the relay
-    /// says: one with a connection that takes datagrams itself.
+    /// says: one with a connection that takes datagrams itself, and that was
+    /// not silent lately.
     pub fn has_peer(&self, record: &ClientRecord) -> bool {
         record.is_servable() && self.router.has_line(record.subnet)
     }

@@ -10,7 +10,7 @@ mod serve;
 use core::net::SocketAddr;
 
 use super::Relay;
-use super::fanout::{Lane, Source, Spread, Turn};
+use super::fanout::{Lane, Source, Spread, Turn, Waits};
 use crate::notify::{Audience, Membership, RouterEffect};
 use crate::registration::{ClientRecord, Registry, Subnet};
 use crate::wire::datagram::{Content, Hint, PAYLOAD_BYTES_MAX};
@@ -256,9 +256,13 @@ impl Relay {
             self.fanout.end_walk(subnet);
             return None;
         };
-        if self.fanout.waits_already(subnet, member, turn.task) {
-            self.registry.pass_member(subnet);
-            return None;
+        match self.fanout.waits_already(subnet, member, turn.task) {
+            Waits::Already => {
+                self.registry.pass_member(subnet);
+                return None;
+            }
+            Waits::Not { given_up: 0 } => {}
+            Waits::Not { given_up } => self.stats.left_to_inbox.add("moved", given_up.into()),
         }
         Some(member)
     }

@@ -341,6 +341,7 @@ fn a_line_that_is_blocked_takes_nothing_and_rests_in_time() {
     assert_eq!(route(&mut router, client(2)), Way::Later);
     let way = router.route(Instant::ORIGIN, client(2), SUBNET, true, true);
     assert_eq!(way, Way::Datagram, "there is no need to wait");
+    assert!(router.has_line(SUBNET), "it takes some again");
     router.handle_line_writable(line(0));
     assert_eq!(told(&mut router), [ROOM]);
     assert_eq!(route(&mut router, client(2)), Way::Peer(line(0)));
@@ -352,6 +353,7 @@ fn a_line_that_is_blocked_takes_nothing_and_rests_in_time() {
     let lost = wait(&mut router, Duration::from_millis(1));
     assert_eq!(lost, [reroute(client(1)), ROOM]);
     assert_eq!(route(&mut router, client(2)), Way::None);
+    assert!(!router.has_line(SUBNET));
     // It is not forgiven before it takes something again.
     assert_eq!(wait(&mut router, LIMITS.sulk), []);
     assert_eq!(router.line_state(line(0)), LineState::Sulking);

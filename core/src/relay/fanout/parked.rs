@@ -33,6 +33,8 @@ pub(super) struct Entry {
     generation: u32,
     pub(super) subnet: Key,
     pub(super) lane: Lane,
+    /// How many tasks it waits for: no more than a subnet has.
+    pub(super) tasks: u16,
     previous: u32,
     next: u32,
     /// Places of the first and the last task.
@@ -47,6 +49,7 @@ impl Entry {
         generation: NONE,
         subnet: Key::new(NONE, NONE),
         lane: Lane::Ready,
+        tasks: 0,
         previous: NONE,
         next: NONE,
         from: NONE,
@@ -93,7 +96,7 @@ impl Parked {
         ends: &mut Ends,
         client: Key,
         (subnet, lane): (Key, Lane),
-        (from, through): (u32, u32),
+        (from, through, tasks): (u32, u32, u16),
     ) -> bool {
         let place = client.index() as u32;
         let Some(entry) = self.entries.get_or_grow(place, Entry::NONE) else {
@@ -103,6 +106,7 @@ impl Parked {
             generation: client.generation(),
             subnet,
             lane,
+            tasks,
             previous: ends.last,
             next: NONE,
             from,

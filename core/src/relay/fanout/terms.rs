@@ -49,3 +49,13 @@ pub(in crate::relay) struct Turn {
     pub(in crate::relay) client: Option<Key>,
     pub(in crate::relay) task: Key,
 }
+
+/// Whether a member that a walk came to waits already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::relay) enum Waits {
+    Already,
+    /// So much it waited for in a subnet that it left.
+    Not {
+        given_up: u16,
+    },
+}

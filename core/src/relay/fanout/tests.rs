@@ -36,7 +36,7 @@ fn drain(fanout: &mut Fanout, subnet: Key) -> Vec<(usize, bool)> {
 fn leave_behind(fanout: &mut Fanout, client: Key, lane: Lane) {
     let turn = fanout.next_turn(SUBNET).expect("somebody is next");
     assert_eq!(turn.source, Source::Walk);
-    if !fanout.waits_already(SUBNET, client, turn.task) {
+    if fanout.waits_already(SUBNET, client, turn.task) != Waits::Already {
         assert!(fanout.delay(SUBNET, client, turn, lane));
     }
 }
@@ -180,6 +180,31 @@ fn who_waits_elsewhere_or_is_another_now_is_left_behind_anew() {
 }
 
 #[test]
+fn what_a_client_waited_for_where_it_left_is_told_of() {
+    let mut fanout = Fanout::new(8);
+    for notification in [20, 21, 22] {
+        assert_eq!(fanout.push_all(SUBNET, key(notification), true), Ok(()));
+        leave_behind(&mut fanout, key(5), Lane::Peer);
+        fanout.end_walk(SUBNET);
+    }
+    // One of them it gets.
+    fanout.handle_room(SUBNET);
+    let turn = fanout.next_turn(SUBNET).expect("it waits");
+    fanout.finish(SUBNET, turn);
+    let other = key(4);
+    assert_eq!(fanout.push_all(other, key(23), true), Ok(()));
+    let turn = fanout.next_turn(other).expect("a walk");
+    let waits = fanout.waits_already(other, key(5), turn.task);
+    assert_eq!(waits, Waits::Not { given_up: 2 });
+    // Another client at its place gives up nothing of its own.
+    assert!(fanout.delay(other, key(5), turn, Lane::Peer));
+    let waits = fanout.waits_already(other, Key::new(5, 1), turn.task);
+    assert_eq!(waits, Waits::Not { given_up: 0 });
+    fanout.end_walk(other);
+    assert!(fanout.is_empty());
+}
+
+#[test]
 fn a_place_with_another_subnet_begins_anew() {
     let mut fanout = Fanout::new(8);
     let (former, next) = (Key::new(3, 0), Key::new(3, 1));
@@ -195,7 +220,8 @@ fn a_place_with_another_subnet_begins_anew() {
     assert_eq!(fanout.push_all(next, key(8), true), Ok(()));
     for client in [6, 7, 5] {
         let turn = fanout.next_turn(next).expect("a walk");
-        assert!(!fanout.waits_already(next, key(client), turn.task));
+        let waits = fanout.waits_already(next, key(client), turn.task);
+        assert_eq!(waits, Waits::Not { given_up: 1 });
         assert!(fanout.delay(next, key(client), turn, Lane::Peer));
     }
     fanout.end_walk(next);

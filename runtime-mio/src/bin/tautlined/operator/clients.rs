@@ -91,6 +91,9 @@ fn connection(record: &ClientRecord) -> &'static str {
 fn way(relay: &Relay, record: &ClientRecord) -> &'static str {
     if record.is_connected() {
         "connection"
+    } else if !record.is_proven() {
+        // Nothing is sent to who never used its key.
+        "inbox"
     } else if relay.has_peer(record) {
         "peer"
     } else if record.udp_address().is_some() {
