@@ -237,7 +237,7 @@ mod tests {
 
     #[test]
     fn replies_are_asked_for_behind_those_of_a_client() {
-        let read = |text| after(&Query::of(Some(text), &["after"]).unwrap());
+        let read = |text: &str| after(&Query::of(Some(text), &["after"]).unwrap());
         let client = ClientId([0xa5; 16]);
         assert_eq!(read(&format!("after={client}")).unwrap(), Some(client));
         assert_eq!(read("").unwrap(), None);
