@@ -1,14 +1,14 @@
 //! A small fleet under every fault: three relays, sites whose routers change
 //! their minds, machines that move, sleep and stop. Caps hold at every moment,
-//! nothing is handed over twice, every transition of the clients' tables and of
-//! the relays' lines is taken, and after the faults every subnet has its connection and everyone
+//! nothing is handed over twice, every transition of the clients' tables is
+//! taken, and after the faults every subnet has its connection and everyone
 //! answers.
 
 use core::time::Duration;
 use std::net::{IpAddr, Ipv4Addr};
 
 use tautline_core::client;
-use tautline_core::notify::{LINE_VISITS, LineEvent, LineState, NotifyOptions};
+use tautline_core::notify::NotifyOptions;
 use tautline_core::pcc;
 use tautline_core::registration::{
     Interface, REGISTRAR_VISITS, RegistrarEvent, RegistrarStage, SELECTOR_VISITS, SelectorEvent,
@@ -330,11 +330,4 @@ fn p5_x3_a_fleet_in_a_storm_keeps_its_caps_and_comes_to_rest() {
         |stage, event| SELECTOR_VISITS.has(stage, event),
     );
     assert_eq!(untaken, [], "x4: selector");
-    let untaken = tables::untaken(
-        &LineState::ALL,
-        &LineEvent::ALL,
-        LineState::after,
-        |state, event| LINE_VISITS.has(state, event),
-    );
-    assert_eq!(untaken, [], "x4: lines of the router");
 }
