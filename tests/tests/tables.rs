@@ -1,8 +1,9 @@
 //! Transition tables are those that are checked in.
 
-use tautline_core::notify::{LineEvent, LineState};
+use tautline_core::notify::{self, LINE_VISITS, LineEvent, LineState};
 use tautline_core::pcc;
 use tautline_core::registration::{RegistrarEvent, RegistrarStage, SelectorEvent, SelectorStage};
+use tautline_tests::dice::Dice;
 use tautline_tests::tables;
 
 #[test]
@@ -86,4 +87,19 @@ fn a_changed_transition_shows_as_a_difference() {
     assert_eq!(marked.len(), 2, "{difference}");
     assert!(marked[0].starts_with("- Turn"), "{difference}");
     assert!(marked[1].starts_with("+ Turn"), "{difference}");
+}
+
+/// The storm fills no line; scripts for the router and its model do.
+#[test]
+fn x4_every_transition_of_a_line_is_taken() {
+    for seed in 0..2_000 {
+        notify::fuzz::router(&Dice::new(seed).bytes(1_000));
+    }
+    let untaken = tables::untaken(
+        &LineState::ALL,
+        &LineEvent::ALL,
+        LineState::after,
+        |state, event| LINE_VISITS.has(state, event),
+    );
+    assert_eq!(untaken, []);
 }
