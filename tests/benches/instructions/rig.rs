@@ -22,12 +22,13 @@ pub(crate) struct Rig {
 impl Rig {
     /// A relay with room for so many connections.
     pub(crate) fn new(connections: usize) -> Self {
-        let limits = Limits {
+        let mut limits = Limits {
             connections_max: connections as u32,
             ..Limits::default()
         };
         let mut settings = Settings::new(MasterKey([7; 32]), Incarnation(1));
         // All of them come from one address.
+        limits.registry.newcomers_per_address_max = u32::MAX;
         settings.registry.connections_max = connections as u32;
         settings.registry.connections_per_subnet_max = 0;
         settings.registry.connections_per_address_max = 0;
