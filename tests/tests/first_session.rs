@@ -87,8 +87,13 @@ fn h1_an_agent_leaves_a_relay_that_is_silent_and_says_so() {
     };
     let mut asks = agent("asks", &["--heartbeat-period", "1"]);
     let mut listens = agent("listens", &["--heartbeat=10", "--heartbeat-frequency=1"]);
-    // What is alive is not left.
-    std::thread::sleep(Duration::from_secs(4));
+    // What is alive is not left: after so many answers a probe of which none
+    // came would have ended the line.
+    let operator = Operator {
+        data: data.path(),
+        base: &base,
+    };
+    wait_for("answered probes", || (operator.pings() >= 7).then_some(()));
     assert!(!asks.log().contains("silent"), "{}", asks.log());
 
     relay.signal(Signal::STOP);
@@ -139,8 +144,7 @@ impl Operator<'_> {
         })
     }
 
-    /// What the README does with curl.
-    fn call_with_token(&self, client: &str) {
+    fn get(&self, target: &str) -> Vec<u8> {
         let token = std::fs::read_to_string(self.data.join("operator-token")).unwrap();
         let caller = Caller {
             origin: self.base.parse().unwrap(),
@@ -149,9 +153,22 @@ impl Operator<'_> {
             sends_token_in_clear: false,
             timeout: Duration::from_secs(10),
         };
-        let answer = caller.call("GET", "/v1/clients", b"").unwrap();
+        let answer = caller.call("GET", target, b"").unwrap();
         assert_eq!(answer.status, 200);
-        let page: Value = serde_json::from_slice(&answer.body).unwrap();
+        answer.body
+    }
+
+    /// Probes of agents that the relay answered.
+    fn pings(&self) -> u64 {
+        let text = String::from_utf8(self.get("/metrics")).unwrap();
+        let mut lines = text.lines();
+        let figure = lines.find_map(|line| line.strip_prefix("tautline_pings_total "));
+        figure.unwrap().parse().unwrap()
+    }
+
+    /// What the README does with curl.
+    fn call_with_token(&self, client: &str) {
+        let page: Value = serde_json::from_slice(&self.get("/v1/clients")).unwrap();
         let [told] = &page["clients"].as_array().unwrap()[..] else {
             panic!("{page}");
         };

@@ -147,6 +147,7 @@ impl Relay {
                     Ok(None) => continue,
                     Ok(Some(ToRelay::Ping(ping))) => {
                         line.owe_pong(ping.nonce);
+                        self.stats.pings += 1;
                         continue;
                     }
                     Ok(Some(ToRelay::Pong(_))) => continue,

@@ -53,6 +53,8 @@ pub struct Stats {
     pub tests_left_out: u64,
     /// Tests whose receipt was proven.
     pub tests_proven: u64,
+    /// Pings of clients on their persistent connections.
+    pub pings: u64,
     /// What the registry holds and has counted.
     pub registry: RegistryCounts,
     /// Replies that were taken.

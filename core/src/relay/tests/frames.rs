@@ -81,6 +81,7 @@ fn pings_that_pile_up_get_one_answer() {
     }
     rig.feed(conn, &bytes);
     assert_eq!(said(&mut rig, conn), [Said::Pong(999)]);
+    assert_eq!(count(&rig, |stats| stats.pings), 1_000);
 }
 
 #[test]

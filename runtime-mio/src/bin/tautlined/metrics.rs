@@ -103,6 +103,11 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
             relay.tests_left_out,
         ),
         (
+            "pings",
+            "Pings of clients on their persistent connections",
+            relay.pings,
+        ),
+        (
             "tests_proven",
             "Tests whose receipt was proven",
             relay.tests_proven,
