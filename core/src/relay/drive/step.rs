@@ -71,7 +71,9 @@ impl Relay {
                 membership,
                 hello,
             };
+            let asks = line.owes_ping();
             let (mut len, begun) = line.write(&mut source, buf);
+            let asked = asks && !line.owes_ping();
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
             }
@@ -82,6 +84,9 @@ impl Relay {
             }
             if len > 0 {
                 self.watch.handle_sent(self.now, id.key());
+                if asked {
+                    self.watch.handle_asked(self.now, id.key());
+                }
                 return Some(Step::Written { conn: id, len });
             }
             if let Some(reason) = over {
