@@ -58,7 +58,9 @@ fn die(rig: &mut Rig<Relay>, dead: &[ConnId], alive: &[ConnId]) {
 fn three_deaths_at_one_age_halve_the_period_of_their_subnet() {
     let mut rig = relay_watching(learning());
     let (_, far) = Member::connected(&mut rig, "198.51.100.1", &inner(1));
-    let (members, conns) = settled(&mut rig, NAT, 4);
+    let members = (1..=4).map(|number| Member::connected(&mut rig, NAT, &inner(number)));
+    let (members, conns): (Vec<_>, Vec<_>) = members.unzip();
+    answer_all(&mut rig, &[&conns[..], &[far]].concat(), PERIOD);
     let subnet = subnet_of(&rig, &members[0]);
     let period = rig.endpoint.subnet_period(&subnet).expect("it is learned");
     assert_eq!((period.period, period.lesson), (PERIOD, None));
@@ -113,13 +115,8 @@ fn three_deaths_at_one_age_halve_the_period_of_their_subnet() {
 fn survivors_of_that_age_prevent_a_lesson() {
     let mut rig = relay_watching(learning());
     let (members, conns) = settled(&mut rig, NAT, 8);
-    let (dead, alive): (Vec<_>, Vec<_>) =
-        conns.iter().enumerate().partition(|(at, _)| at % 2 == 0);
-    let [dead, alive] = [dead, alive].map(|them| {
-        let conns = them.into_iter().map(|(_, conn)| *conn);
-        conns.collect::<Vec<_>>()
-    });
-    die(&mut rig, &dead, &alive);
+    let (alive, dead) = conns.split_at(4);
+    die(&mut rig, dead, alive);
     assert_eq!(lessons(&mut rig), []);
     let subnet = subnet_of(&rig, &members[0]);
     let period = rig.endpoint.subnet_period(&subnet).unwrap();
