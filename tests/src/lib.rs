@@ -8,7 +8,8 @@
 //! - [`tidy`] lints the repository;
 //! - [`binaries`] builds the programs that tests and benchmarks start,
 //!   `program` is one that runs, `lab` a small internet for them;
-//! - [`fleet`] is what a client sends, for benchmarks that need very many.
+//! - [`fleet`] is what a client sends, for benchmarks that need very many;
+//!   [`idle`] is a relay whose clients say nothing until they are asked.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
 
@@ -18,6 +19,7 @@ pub mod binaries;
 pub mod counting;
 pub mod dice;
 pub mod fleet;
+pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod laws;

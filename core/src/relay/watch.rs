@@ -26,6 +26,8 @@ pub use terms::{Group, HeartbeatSettings, Heartbeats, SubnetPeriod};
 pub(super) struct Watch {
     figures: Figures,
     groups: Groups,
+    /// Some period is on: else nobody is put into the prober.
+    is_asking: bool,
     prober: Prober,
     /// None while its figures are off.
     monitor: Option<Monitor>,
@@ -68,8 +70,10 @@ impl Watch {
             groups_max: limits.groups_max,
             ..learning
         });
+        let is_asking = groups.periods().any(|(_, period)| !period.is_zero());
         Self {
             figures,
+            is_asking,
             groups,
             prober,
             monitor: is_on.then(|| Monitor::new(monitor)).and_then(Result::ok),
@@ -80,6 +84,9 @@ impl Watch {
     /// Gives the connection the period of its client; a probe that is
     /// unanswered stays so.
     fn ask(&mut self, now: Instant, conn: Key, member: &Member) {
+        if !self.is_asking {
+            return;
+        }
         let place = self.groups.place(member);
         if let (Some(period), Some(learner)) = (place.anew, &mut self.learner) {
             // The figures come from sound settings, the number from `groups`.

@@ -10,7 +10,7 @@ use crate::registration::Qualifier;
 use crate::relay::connection::Role;
 use crate::relay::{Event, Group, HeartbeatSettings};
 use crate::wire::message::{Pong, ToRelay};
-use crate::{Endpoint, Input, Instant};
+use crate::{Input, Instant};
 
 /// Machines count whole milliseconds.
 const TICK: Duration = Duration::from_millis(1);

@@ -12,7 +12,7 @@ use crate::relay::To;
 use crate::wire::datagram::{Content, Sealed};
 use crate::wire::message::{Serve, Served, ToRelay};
 use crate::wire::replay::ReplayWindow;
-use crate::{ClientId, Input, Instant, NotificationId};
+use crate::{ClientId, Instant, NotificationId};
 
 /// A datagram that a peer was handed and did not confirm.
 pub(super) struct Leg {

@@ -3,12 +3,13 @@
 use super::members::{Member, notify, open_settings, serves};
 use super::*;
 use crate::heartbeat::{InFlight, Rule};
-use crate::registration::Site;
 use crate::relay::{Group, HeartbeatSettings, To};
 use crate::wire::message::{Ping, Pong};
-use crate::{Close, CloseReason, Endpoint, Input, Output};
+use crate::{Close, CloseReason, Endpoint};
 
 mod advice;
+mod driver;
+mod groups;
 mod learning;
 
 const NAT: &str = "192.0.2.1";
@@ -406,55 +407,6 @@ fn what_is_written_in_parts_is_no_life_of_the_client() {
     assert_eq!(ended(&mut rig, client, conn), (waited, Rule::Heartbeat));
 }
 
-/// Two clients of which one is to be asked at this moment. Its question is not
-/// written yet, as the driver stopped behind another write.
-fn asked_and_unwritten() -> (Rig<Relay>, ClientId, ConnId) {
-    let mut rig = relay_watching(asking(seconds(60)));
-    let clients = [join(&mut rig), join(&mut rig)];
-    let conns = clients.map(|(_, conn)| conn);
-    // Each was heard in the last period.
-    let asked = answer_all(&mut rig, &conns, seconds(120));
-    let (at, next) = (0..2)
-        .map(|at| (at, *asked[at].last().unwrap() + seconds(60)))
-        .min_by_key(|(_, next)| *next)
-        .unwrap();
-    rig.now = next;
-    let (now, other) = (rig.now, conns[1 - at]);
-    let bytes = ping();
-    rig.endpoint.handle_input(
-        now,
-        Input::Received {
-            conn: other,
-            bytes: &bytes,
-        },
-    );
-    let mut buf = alloc::vec![0; rig.buf_bytes];
-    let output = rig.endpoint.poll_output(&mut buf);
-    assert!(matches!(output, Output::Write { conn, .. } if conn == other));
-    assert_eq!(rig.endpoint.heartbeats().in_flight, 1);
-    let (client, conn) = clients[at];
-    assert_eq!(said(&mut rig, conn), []);
-    (rig, client, conn)
-}
-
-#[test]
-fn an_answer_has_its_time_from_the_moment_that_the_question_was_written() {
-    for late in [4_900, 5_000, 5_900] {
-        let (mut rig, client, conn) = asked_and_unwritten();
-        rig.now = rig.now + Duration::from_millis(late);
-        rig.tell(Input::Timeout);
-        assert!(matches!(said(&mut rig, conn)[..], [Said::Ping(_)]));
-        assert_eq!(rig.told(), [], "{late}");
-        assert_eq!(rig.endpoint.heartbeats().in_flight, 1);
-        assert_eq!(until_ended(&mut rig, conn), TIMEOUT, "{late}");
-        let (silent_for, rule) = ended(&mut rig, client, conn);
-        assert_eq!(rule, Rule::ResponseTimeout);
-        assert_eq!(silent_for, seconds(65) + Duration::from_millis(late));
-        let stats = rig.endpoint.stats().heartbeats.prober;
-        assert_eq!((stats.ended, stats.jumps), (1, 0));
-    }
-}
-
 #[test]
 fn who_is_closed_or_told_goodbye_while_it_is_asked_is_asked_no_more() {
     let mut rig = relay_watching(asking(seconds(60)));
@@ -480,35 +432,6 @@ fn who_is_closed_or_told_goodbye_while_it_is_asked_is_asked_no_more() {
         let left = usize::from(!closes);
         assert_eq!((heartbeats.connections, heartbeats.in_flight), (left, 0));
     }
-}
-
-#[test]
-fn ends_wait_for_room_for_their_events() {
-    let mut settings = open_settings();
-    settings.heartbeat = asking(seconds(60));
-    let limits = Limits {
-        events_max: 1,
-        ..Limits::default()
-    };
-    let mut rig = relay_with(settings, limits);
-    let clients: Vec<_> = (0..30).map(|_| join(&mut rig)).collect();
-    // All of them are to be ended at one moment.
-    let asked = rig.now + seconds(60);
-    rig.wait(asked.saturating_since(rig.now));
-    rig.wait(TIMEOUT);
-    let told = rig.told();
-    assert_eq!(told.len(), 2 * clients.len());
-    for pair in told.chunks(2) {
-        let [
-            Event::HeartbeatEnded { conn, .. },
-            Event::Disconnected { conn: gone, .. },
-        ] = pair
-        else {
-            panic!("{pair:?}");
-        };
-        assert_eq!(conn, gone);
-    }
-    assert_eq!(count(&rig, |stats| stats.lines), 0);
 }
 
 /// Ends so many clients that die at one moment; after which time the last one
@@ -545,171 +468,4 @@ fn the_worst_case_of_finding_the_dead_is_kept_and_stated() {
     let (took, stated) = until_all_ended(InFlight::Auto, 20);
     assert_eq!(stated, seconds(65));
     assert!(took <= stated, "{took:?}");
-}
-
-/// Members at a site, in a subnet of it, one of those, and elsewhere.
-const PLACES: [(&str, &str); 4] = [
-    ("192.0.2.1", "10.0.0.1/24"),
-    ("192.0.2.1", "10.0.1.1/24"),
-    ("192.0.2.1", "10.0.1.2/24"),
-    ("198.51.100.1", "10.0.0.1/24"),
-];
-
-fn with_site(heartbeat: HeartbeatSettings) -> Rig<Relay> {
-    let mut settings = open_settings();
-    settings.heartbeat = heartbeat;
-    settings.registry.sites = [Site {
-        name: "site".into(),
-        networks: ["192.0.2.0/28".parse().unwrap()].into(),
-    }]
-    .into();
-    patient(settings)
-}
-
-/// The settings of those in [`PLACES`]: a site, a subnet and a client have
-/// periods of their own. The ids are those of the same relay without them.
-fn grouped() -> HeartbeatSettings {
-    let mut rig = with_site(asking(seconds(50)));
-    let members = PLACES.map(|(nat, inner)| Member::connected(&mut rig, nat, inner).0);
-    let record = rig.endpoint.client(members[1].peer.id).unwrap();
-    let subnet = rig.endpoint.subnet_of(record).unwrap().name;
-    HeartbeatSettings {
-        periods: [
-            (Group::Client(members[2].peer.id), seconds(20)),
-            (Group::Subnet(subnet), seconds(7)),
-            (Group::Subnet(subnet), seconds(30)),
-            (Group::Site(0), seconds(40)),
-        ]
-        .into(),
-        ..asking(seconds(50))
-    }
-}
-
-#[test]
-fn a_clients_period_goes_before_its_subnets_and_that_before_its_sites() {
-    let heartbeat = grouped();
-    let mut rig = with_site(heartbeat.clone());
-    let members = PLACES.map(|(nat, inner)| Member::connected(&mut rig, nat, inner));
-    let conns = members.each_ref().map(|(_, conn)| *conn);
-    let asked = answer_all(&mut rig, &conns, seconds(1_000));
-    for (asked, period) in asked.iter().zip([40, 30, 20, 50]) {
-        let spans = spans(asked);
-        assert!(spans.len() >= 1_000 / period - 2);
-        let period = seconds(period as u64);
-        assert!(spans.iter().all(|it| *it == period), "{period:?}");
-    }
-    let mut told: Vec<_> = rig.endpoint.heartbeat_periods().collect();
-    told.sort();
-    let mut expected = heartbeat.periods;
-    expected.remove(1);
-    expected.sort();
-    let expected: Vec<_> = expected
-        .into_iter()
-        .map(|(group, period)| (group, period, Some(period + TIMEOUT)))
-        .collect();
-    assert_eq!(told, expected);
-}
-
-#[test]
-fn who_moves_has_the_period_of_its_new_place() {
-    let mut rig = with_site(grouped());
-    let mut members = PLACES.map(|(nat, inner)| Member::connected(&mut rig, nat, inner));
-    let conns = members.each_ref().map(|(_, conn)| *conn);
-    answer_all(&mut rig, &conns, seconds(100));
-    members[3].0.moves(&mut rig, NAT, "10.0.0.9/24", true);
-    members[0]
-        .0
-        .moves(&mut rig, "198.51.100.9", "10.0.0.1/24", true);
-    let asked = answer_all(&mut rig, &conns, seconds(500));
-    for (at, period) in [(3, 40), (0, 50)] {
-        let spans = spans(&asked[at]);
-        // The first one may be sooner.
-        assert!(spans[0] <= seconds(period));
-        assert!(spans[1..].iter().all(|it| *it == seconds(period)));
-        assert!(spans.len() >= 8);
-    }
-}
-
-#[test]
-fn h1_who_moves_while_it_is_asked_has_to_answer() {
-    let mut rig = with_site(grouped());
-    let (nat, inner) = PLACES[0];
-    let (mut member, conn) = Member::connected(&mut rig, nat, inner);
-    let nonce = until_asked(&mut rig, conn);
-    rig.feed(conn, &pong(nonce));
-    let heard = rig.now;
-    until_asked(&mut rig, conn);
-    for at in 0..4 {
-        rig.wait(SECOND);
-        let nat = ["198.51.100.9", NAT][at % 2];
-        member.moves(&mut rig, nat, inner, true);
-    }
-    rig.told();
-    assert_eq!(until_ended(&mut rig, conn), SECOND);
-    let silent_for = rig.now.saturating_since(heard);
-    let told = ended(&mut rig, member.peer.id, conn);
-    assert_eq!(told, (silent_for, Rule::ResponseTimeout));
-
-    // Who is dead and moves before it is asked is found as soon.
-    let conn = member.connect(&mut rig);
-    rig.told();
-    let nonce = until_asked(&mut rig, conn);
-    rig.feed(conn, &pong(nonce));
-    let heard = rig.now;
-    for at in 0..50 {
-        rig.wait(SECOND);
-        if rig.wire(conn).closed.is_some() {
-            break;
-        }
-        let nat = ["198.51.100.9", NAT][at % 2];
-        member.moves(&mut rig, nat, inner, true);
-    }
-    assert!(rig.wire(conn).closed.is_some());
-    assert!(rig.now.saturating_since(heard) <= seconds(55));
-}
-
-#[test]
-fn h4_five_hours_of_sleep_end_nobody_before_it_was_asked() {
-    // Before it is asked, and after that.
-    for awake in [Duration::ZERO, seconds(60)] {
-        let mut rig = relay_watching(asking(seconds(60)));
-        let (client, conn) = join(&mut rig);
-        rig.wait(awake);
-        said(&mut rig, conn);
-        for _ in 0..3 {
-            rig.now = rig.now + 5 * HOUR;
-            rig.tell(Input::Timeout);
-            assert_eq!(rig.told(), []);
-            until_asked(&mut rig, conn);
-            rig.wait(seconds(4));
-            assert_eq!(rig.told(), []);
-        }
-        assert_eq!(until_ended(&mut rig, conn), SECOND);
-        let (silent_for, rule) = ended(&mut rig, client, conn);
-        assert_eq!(rule, Rule::ResponseTimeout);
-        assert!(silent_for < HOUR, "asleep is not silent: {silent_for:?}");
-        assert_eq!(rig.endpoint.stats().heartbeats.prober.jumps, 3);
-    }
-}
-
-#[test]
-fn h4_five_hours_of_sleep_end_nobody_before_what_waits_was_read() {
-    let mut rig = relay_watching(listening(1_201, 60));
-    let clients: Vec<_> = (0..5).map(|_| join(&mut rig)).collect();
-    rig.wait(seconds(1_190));
-    rig.now = rig.now + 5 * HOUR;
-    rig.tell(Input::Timeout);
-    assert_eq!(rig.told(), []);
-    for (_, conn) in &clients[1..] {
-        rig.feed(*conn, &ping());
-    }
-    let (client, conn) = clients[0];
-    let waited = until_ended(&mut rig, conn);
-    assert!(waited <= seconds(61), "nothing waited: {waited:?}");
-    let (silent_for, rule) = ended(&mut rig, client, conn);
-    assert_eq!(rule, Rule::Heartbeat);
-    assert!(silent_for < seconds(1_262), "{silent_for:?}");
-    rig.wait(seconds(1_100));
-    assert_eq!(rig.told(), []);
-    assert_eq!(count(&rig, |stats| stats.lines), 4);
 }

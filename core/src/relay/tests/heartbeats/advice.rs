@@ -1,5 +1,6 @@
 //! What either end is told of the other's figures.
 
+use super::groups::{PLACES, grouped, with_site};
 use super::*;
 use crate::heartbeat::Advice;
 use crate::registration::body::HeartbeatFigures;
