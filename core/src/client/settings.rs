@@ -6,7 +6,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use crate::heartbeat::{PERIOD_MAX, PERIOD_MIN};
+use crate::heartbeat::{sound_response_timeout, sound_span};
 use crate::http;
 use crate::notify::MailboxLimits;
 use crate::pcc::PccSettings;
@@ -109,16 +109,11 @@ impl Default for HeartbeatSettings {
 
 impl HeartbeatSettings {
     pub(super) fn sound(self) -> Self {
-        let sound = |span: Duration| match span {
-            Duration::ZERO => span,
-            _ => span.clamp(PERIOD_MIN, PERIOD_MAX),
-        };
-        let (shortest, longest) = (Duration::from_millis(100), Duration::from_secs(3_600));
         Self {
-            period: sound(self.period),
-            response_timeout: self.response_timeout.clamp(shortest, longest),
-            heartbeat: self.heartbeat.map(sound),
-            frequency: self.frequency.map(sound),
+            period: sound_span(self.period),
+            response_timeout: sound_response_timeout(self.response_timeout),
+            heartbeat: self.heartbeat.map(sound_span),
+            frequency: self.frequency.map(sound_span),
         }
     }
 }

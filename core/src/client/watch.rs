@@ -15,7 +15,7 @@ use super::settings::HeartbeatSettings;
 use super::{CONNECTIONS_MAX, Client, Conn, Stage};
 use crate::heartbeat::{
     Advice, Ended, Figures, InFlight, Monitor, MonitorSettings, PERIOD_MAX, PERIOD_MIN, Prober,
-    ProberEffect, ProberLimits, ProberSettings, ProberStats, Rule, advise,
+    ProberEffect, ProberLimits, ProberSettings, ProberStats, Rule, advise_ends,
 };
 use crate::registration::body::HeartbeatFigures;
 use crate::{Close, Instant, Key, Machine};
@@ -62,10 +62,10 @@ impl Watch {
             connections_max: CONNECTIONS_MAX,
             groups_max: 1,
         };
-        let prober = (!settings.period.is_zero()).then(|| Prober::new(prober, limits));
+        let is_on = !settings.period.is_zero();
         let mut watch = Self {
             settings,
-            prober: prober.and_then(Result::ok).map(Box::new),
+            prober: is_on.then(|| Box::new(Prober::nearest(prober, limits))),
             monitor: None,
             figures: Figures::default(),
             watched: None,
@@ -81,15 +81,13 @@ impl Watch {
         let own = self.settings;
         let has_own = own.heartbeat.is_some() || own.frequency.is_some();
         let is_set = own.heartbeat.is_some();
-        (has_own || !own.period.is_zero()).then(|| HeartbeatFigures {
-            period_s: seconds(own.period),
-            heartbeat_s: own.heartbeat.map_or(0, seconds),
-            frequency_s: if is_set {
-                seconds(self.figures.frequency)
-            } else {
-                own.frequency.map_or(0, seconds)
-            },
-        })
+        let frequency = match is_set {
+            true => self.figures.frequency,
+            false => own.frequency.unwrap_or_default(),
+        };
+        let heartbeat = own.heartbeat.unwrap_or_default();
+        (has_own || !own.period.is_zero())
+            .then(|| HeartbeatFigures::new(own.period, heartbeat, frequency))
     }
 
     /// The relay has stated its figures, or none: the monitor follows. Returns
@@ -100,7 +98,7 @@ impl Watch {
         relay: Option<HeartbeatFigures>,
     ) -> Advices {
         self.follow(now, relay);
-        let advised = self.advice(relay);
+        let advised: Advices = self.advice(relay).collect();
         if advised == self.advised {
             return Advices::new();
         }
@@ -131,27 +129,13 @@ impl Watch {
         }
     }
 
-    /// A probe and its answer break the silence of both directions, whichever
-    /// end sends it: what matters to either monitor is the shorter period.
-    fn advice(&self, relay: Option<HeartbeatFigures>) -> Advices {
-        let own = self.settings.period;
-        let stated = relay.unwrap_or_default();
-        let periods = [own, span(stated.period_s)].into_iter();
-        let period = periods.filter(|it| !it.is_zero()).min().unwrap_or_default();
+    fn advice(&self, relay: Option<HeartbeatFigures>) -> impl Iterator<Item = Advice> + use<> {
         let here = Figures {
-            period,
+            period: self.settings.period,
             ..self.figures
         };
-        let there = Figures {
-            period,
-            heartbeat: span(stated.heartbeat_s),
-            frequency: span(stated.frequency_s),
-        };
-        let is_known = relay.is_some();
-        // How often it looks is the relay's own affair.
-        let of_relay =
-            advise(&there, is_known).filter(|it| !matches!(it, Advice::FrequencyTooLong { .. }));
-        advise(&here, is_known).chain(of_relay).collect()
+        let there = relay.unwrap_or_default().spans().into();
+        advise_ends(&here, &there, relay.is_some())
     }
 
     /// What is to be watched from now on.
@@ -251,7 +235,7 @@ impl Watch {
 
 /// The monitor's figures: those of the settings, else what fits the relay's.
 fn monitored(own: &HeartbeatSettings, relay: Option<HeartbeatFigures>) -> Figures {
-    let period = relay.map_or(Duration::ZERO, |relay| span(relay.period_s));
+    let [period, ..] = relay.unwrap_or_default().spans();
     // One silent period and a second one that is cut short by a second.
     let twice = period.saturating_mul(2) + Duration::from_secs(1);
     let can_follow = !period.is_zero() && twice <= PERIOD_MAX;
@@ -267,15 +251,6 @@ fn monitored(own: &HeartbeatSettings, relay: Option<HeartbeatFigures>) -> Figure
         heartbeat,
         frequency: own.frequency.unwrap_or_else(|| tenth.max(PERIOD_MIN)),
     }
-}
-
-fn span(seconds: u32) -> Duration {
-    Duration::from_secs(seconds.into())
-}
-
-/// Whole seconds, rounded up: what is on is not stated as off.
-fn seconds(span: Duration) -> u32 {
-    span.as_millis().div_ceil(1_000) as u32
 }
 
 impl Client {

@@ -15,6 +15,16 @@ pub struct Figures {
     pub frequency: Duration,
 }
 
+impl From<[Duration; 3]> for Figures {
+    fn from([period, heartbeat, frequency]: [Duration; 3]) -> Self {
+        Self {
+            period,
+            heartbeat,
+            frequency,
+        }
+    }
+}
+
 impl Figures {
     /// After which time at most the monitor ends a silent peer; `None` if it
     /// never does.
@@ -55,7 +65,7 @@ pub enum Advice {
 /// period, the frequency less than the heartbeat (`seeds/heartbeats`; 60, 1201
 /// and 600 s are sound). `is_prober_known` says that a period of zero means
 /// that nobody probes.
-pub fn advise(figures: &Figures, is_prober_known: bool) -> impl Iterator<Item = Advice> {
+pub fn advise(figures: &Figures, is_prober_known: bool) -> impl Iterator<Item = Advice> + use<> {
     let Figures {
         period,
         heartbeat,
@@ -75,6 +85,27 @@ pub fn advise(figures: &Figures, is_prober_known: bool) -> impl Iterator<Item = 
     ]
     .into_iter()
     .flatten()
+}
+
+/// What is wrong with the figures of the two ends of a connection, each of which
+/// may have a prober and a monitor. `is_other_known` says that the other end has
+/// stated its figures.
+///
+/// A probe and its answer break the silence of both directions, whichever end
+/// sends it: what matters to either monitor is the shorter period. How often
+/// the other end's monitor looks is its own affair.
+pub fn advise_ends(
+    here: &Figures,
+    there: &Figures,
+    is_other_known: bool,
+) -> impl Iterator<Item = Advice> + use<> {
+    let periods = [here.period, there.period].into_iter();
+    let period = periods.filter(|it| !it.is_zero()).min().unwrap_or_default();
+    let here = Figures { period, ..*here };
+    let there = Figures { period, ..*there };
+    let of_other =
+        advise(&there, is_other_known).filter(|it| !matches!(it, Advice::FrequencyTooLong { .. }));
+    advise(&here, is_other_known).chain(of_other)
 }
 
 impl fmt::Display for Advice {
@@ -113,13 +144,9 @@ mod tests {
     use super::*;
 
     fn figures(period: u64, heartbeat: u64, frequency: u64) -> Figures {
-        let [period, heartbeat, frequency] =
-            [period, heartbeat, frequency].map(Duration::from_secs);
-        Figures {
-            period,
-            heartbeat,
-            frequency,
-        }
+        [period, heartbeat, frequency]
+            .map(Duration::from_secs)
+            .into()
     }
 
     fn advice(figures: &Figures) -> Vec<Advice> {

@@ -30,6 +30,11 @@ impl Clock {
         }
     }
 
+    /// Whether time has not come to `now` yet.
+    pub(super) fn is_before(&self, now: Instant) -> bool {
+        self.latest < now
+    }
+
     /// Time has come to `now`, when the machine wanted to be called at `due`.
     /// Whether it jumped.
     pub(super) fn advance(&mut self, now: Instant, due: Option<Instant>) -> bool {

@@ -73,13 +73,16 @@ mod pool;
 mod prober;
 mod terms;
 
-pub use advice::{Advice, Figures, advise};
+pub use advice::{Advice, Figures, advise, advise_ends};
 pub use clock::LATE_MAX;
 pub use learner::{Evidence, Learner, LearnerEffect, LearnerSettings, Lesson, Why};
 pub use monitor::{Monitor, MonitorSettings, MonitorStats};
 pub use pool::{Dropped, Pool, PoolEffect, PoolError, PoolSettingError, PoolSettings};
 pub use prober::{Prober, ProberEffect, ProberLimits, ProberSettings, ProberStats};
-pub use terms::{Ended, InFlight, PERIOD_MAX, PERIOD_MIN, Rule, SettingError, WatchError};
+pub use terms::{
+    Ended, InFlight, PERIOD_MAX, PERIOD_MIN, RESPONSE_TIMEOUT_MAX, RESPONSE_TIMEOUT_MIN, Rule,
+    SettingError, WatchError, sound_response_timeout, sound_span,
+};
 
 const _: () = assert!(prober::BYTES + monitor::BYTES <= 48);
 

@@ -198,6 +198,9 @@ impl Monitor {
 
     /// After a jump everybody has one more round.
     fn advance(&mut self, now: Instant) {
+        if !self.clock.is_before(now) {
+            return;
+        }
         let due = self.poll_timeout();
         if self.clock.advance(now, due) && self.check_at.is_some() {
             self.is_checking = false;

@@ -10,7 +10,9 @@ mod tests;
 use core::time::Duration;
 
 use super::clock::{Clock, millis};
-use super::terms::{Ended, InFlight, Rule, SettingError, WatchError, check_span};
+use super::terms::{
+    Ended, InFlight, Rule, SettingError, WatchError, check_span, sound_response_timeout, sound_span,
+};
 use crate::collections::{Chunks, Slots};
 use crate::{Instant, Key, Machine};
 use demand::{Demand, Peak};
@@ -81,10 +83,19 @@ impl Prober {
     pub fn new(settings: ProberSettings, limits: ProberLimits) -> Result<Self, SettingError> {
         check_span("period", settings.period)?;
         let timeout = settings.response_timeout;
-        if !(Duration::from_millis(100)..=Duration::from_secs(3_600)).contains(&timeout) {
+        if sound_response_timeout(timeout) != timeout {
             return Err(SettingError::ResponseTimeout(timeout));
         }
-        Ok(Self {
+        Ok(Self::nearest(settings, limits))
+    }
+
+    /// A prober of no connection. A figure that is out of its range counts as
+    /// the nearest that is not.
+    pub fn nearest(mut settings: ProberSettings, limits: ProberLimits) -> Self {
+        settings.period = sound_span(settings.period);
+        settings.response_timeout = sound_response_timeout(settings.response_timeout);
+        let timeout = settings.response_timeout;
+        Self {
             settings,
             timeout: millis(timeout).into(),
             table: Chunks::new(limits.connections_max),
@@ -98,7 +109,7 @@ impl Prober {
             clock: Clock::new(),
             jumped_at: 0,
             stats: ProberStats::default(),
-        })
+        }
     }
 
     /// Sets the period of a group; 0 is off. Connections that are there take a
@@ -169,7 +180,8 @@ impl Prober {
     pub fn handle_sent(&mut self, now: Instant, conn: Key) {
         self.advance(now);
         let tick = self.clock.tick();
-        if let Some(probed) = self.find(conn) {
+        // What goes out with or behind a probe does not count: see `handle_received`.
+        if let Some(probed) = self.find(conn).filter(|it| it.state == State::Idle) {
             probed.sent = tick as u32;
         }
     }
@@ -205,6 +217,23 @@ impl Prober {
             None => &mut self.stats.unasked,
         };
         *counter += 1;
+    }
+
+    /// The group of a connection that is probed.
+    pub fn group(&self, conn: Key) -> Option<u16> {
+        self.probed(conn).map(|probed| probed.group)
+    }
+
+    /// For how long nothing had been said in either direction when a probe was
+    /// sent that is unanswered, or was when the connection was ended: what a
+    /// [`Learner`](super::Learner) is told of.
+    pub fn idle_before_probe(&self, conn: Key) -> Option<Duration> {
+        let probed = self.probed(conn)?;
+        if !matches!(probed.state, State::Asked | State::Ended) {
+            return None;
+        }
+        let asked_at = probed.spot.tick.saturating_sub(self.timeout);
+        Some(Duration::from_millis(probed.idle(asked_at).into()))
     }
 
     /// How many connections are probed: those that are there and were not
@@ -266,11 +295,19 @@ impl Prober {
     }
 
     fn advance(&mut self, now: Instant) {
+        if !self.clock.is_before(now) {
+            return;
+        }
         let due = self.poll_timeout();
         if self.clock.advance(now, due) {
             self.jumped_at = self.clock.tick();
         }
         self.peak.advance(self.clock.tick(), self.demand);
+    }
+
+    fn probed(&self, conn: Key) -> Option<&Probed> {
+        let probed = self.table.get(conn.index())?;
+        (probed.generation == conn.generation() && probed.generation != NOBODY).then_some(probed)
     }
 
     fn find(&mut self, conn: Key) -> Option<&mut Probed> {
@@ -358,7 +395,6 @@ impl Prober {
         let deadline = tick + self.timeout;
         let probed = &mut self.table[place];
         probed.state = State::Asked;
-        probed.sent = tick as u32;
         let conn = Key::new(place, probed.generation);
         let nonce = probed.ask(deadline);
         self.asked.insert(&mut self.table, place, deadline);

@@ -9,6 +9,11 @@ pub const PERIOD_MIN: Duration = Duration::from_secs(1);
 /// The longest one, a day (`facts.md`, section 3.1).
 pub const PERIOD_MAX: Duration = Duration::from_secs(86_400);
 
+/// The shortest response timeout.
+pub const RESPONSE_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+/// The longest one, an hour.
+pub const RESPONSE_TIMEOUT_MAX: Duration = Duration::from_secs(3_600);
+
 /// Probes that are unanswered at a time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InFlight {
@@ -91,6 +96,19 @@ pub enum SettingError {
         /// How many there can be.
         groups_max: u16,
     },
+}
+
+/// The nearest period, heartbeat or frequency that may be set.
+pub fn sound_span(span: Duration) -> Duration {
+    match span {
+        Duration::ZERO => span,
+        _ => span.clamp(PERIOD_MIN, PERIOD_MAX),
+    }
+}
+
+/// The nearest response timeout that may be set.
+pub fn sound_response_timeout(timeout: Duration) -> Duration {
+    timeout.clamp(RESPONSE_TIMEOUT_MIN, RESPONSE_TIMEOUT_MAX)
 }
 
 /// A period, heartbeat or frequency that may be set.

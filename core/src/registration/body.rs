@@ -4,6 +4,7 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +66,26 @@ pub struct HeartbeatFigures {
     pub heartbeat_s: u32,
     /// How often it looks for that.
     pub frequency_s: u32,
+}
+
+impl HeartbeatFigures {
+    /// Of these spans, in whole seconds, rounded up: what is on is not stated
+    /// as off.
+    pub fn new(period: Duration, heartbeat: Duration, frequency: Duration) -> Self {
+        let [period_s, heartbeat_s, frequency_s] = [period, heartbeat, frequency]
+            .map(|span| u32::try_from(span.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX));
+        Self {
+            period_s,
+            heartbeat_s,
+            frequency_s,
+        }
+    }
+
+    /// The spans: period, heartbeat, frequency.
+    pub fn spans(&self) -> [Duration; 3] {
+        [self.period_s, self.heartbeat_s, self.frequency_s]
+            .map(|seconds| Duration::from_secs(seconds.into()))
+    }
 }
 
 /// An address of a client and the length of its network's prefix, in bits.

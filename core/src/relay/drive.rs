@@ -161,7 +161,10 @@ impl Relay {
         };
         let taken = match &mut conn.role {
             Role::Http(http) => http.server.handle_received(self.now, bytes, &mut self.pool),
-            Role::Line(_) => return self.handle_frames(id, bytes),
+            Role::Line(_) => {
+                self.watch.handle_received(self.now, id.key());
+                return self.handle_frames(id, bytes);
+            }
             Role::Closing(_) => bytes.len(),
         };
         self.touched(id);
@@ -227,6 +230,7 @@ impl Relay {
     }
 
     fn handle_closed(&mut self, id: ConnId, why: CloseReason) {
+        self.watch.handle_closed(self.now, id.key(), why);
         self.leave(id, step::close_text(why));
         let Some(conn) = self.conns.remove(id.key()) else {
             self.stats.stale_inputs += 1;
@@ -282,6 +286,7 @@ impl Relay {
             }
             (None, None) => {}
         }
+        self.settle_watch(key);
     }
 
     /// Whether a step on the way to clients may follow. One poll takes so many
@@ -308,6 +313,7 @@ impl Relay {
             (self.registry.poll_timeout(), "registration"),
             (self.notifier.poll_timeout(), "notification"),
             (self.router.poll_timeout(), "peer"),
+            (self.watch.poll_timeout(), "heartbeat"),
             (
                 // Where it has passed, the next turn comes with the fan-out.
                 self.paced_until
@@ -332,6 +338,9 @@ impl Relay {
 
     /// What the registry wants done: an event, or a datagram in `buf`.
     fn next_effect(&mut self, buf: &mut [u8]) -> Option<Step> {
+        if self.heartbeats_due {
+            self.settle_heartbeats();
+        }
         while let Some(effect) = self.registry.poll() {
             match effect {
                 RegistryEffect::Forgotten { id, .. } => {

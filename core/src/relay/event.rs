@@ -1,7 +1,10 @@
 //! What the application of a relay learns.
 
+use core::time::Duration;
+
+use crate::heartbeat::{Advice, Lesson, Rule};
 use crate::notify::{ReplyRefusal, Status};
-use crate::registration::Refusal;
+use crate::registration::{Refusal, SubnetName};
 use crate::{ClientId, ConnId, NotificationId, RequestId};
 
 /// Something for the application. Events carry ids and small facts; what they
@@ -76,6 +79,35 @@ pub enum Event {
         conn: ConnId,
         /// Why, in one word that is fit for a log.
         why: &'static str,
+    },
+    /// A client's persistent connection is ended by a heartbeat;
+    /// `Disconnected` follows.
+    HeartbeatEnded {
+        /// The client.
+        client: ClientId,
+        /// The connection.
+        conn: ConnId,
+        /// How long nothing was heard of the client, less the time that the
+        /// driver was not there.
+        silent_for: Duration,
+        /// Which rule ends it.
+        rule: Rule,
+    },
+    /// The figures of the heartbeats of a client and of the relay do not fit.
+    /// Told when the client registers first after its start or the relay's.
+    HeartbeatAdvice {
+        /// The client.
+        client: ClientId,
+        /// What is wrong with them.
+        advice: Advice,
+    },
+    /// Connections of a subnet kept dying idle, or do not any more: the period
+    /// of their heartbeats is another one now.
+    HeartbeatLearned {
+        /// The subnet.
+        subnet: SubnetName,
+        /// The period, and why.
+        lesson: Lesson,
     },
     /// A client replied.
     Replied {

@@ -114,7 +114,7 @@ impl Relay {
         }
     }
 
-    fn line_of(&mut self, id: ConnId) -> Option<&mut Line> {
+    pub(super) fn line_of(&mut self, id: ConnId) -> Option<&mut Line> {
         match &mut self.conns.get_mut(id.key())?.role {
             Role::Line(line) => Some(line),
             Role::Http(_) | Role::Closing(_) => None,
@@ -127,74 +127,85 @@ impl Relay {
         let mut rest = bytes;
         let mut some_whole = false;
         while !rest.is_empty() {
-            let room = self.events.len() < self.limits.events_max;
-            let Some(conn) = self.conns.get_mut(id.key()) else {
-                break;
-            };
-            let Role::Line(line) = &mut conn.role else {
-                break;
-            };
-            if !room || !line.can_take() {
-                conn.resume = true;
+            if !self.may_take(id) {
                 return (bytes.len() - rest.len(), some_whole);
             }
-            let bytes_max = self.limits.frame_body_bytes_max;
-            let frame = line.deframer.next(&mut rest, bytes_max, &mut self.pool);
-            some_whole |= matches!(frame, Ok(Some(_)));
-            let fault = match frame {
-                Ok(None) => break,
-                Ok(Some(frame)) => match ToRelay::parse(frame.kind, frame.body) {
-                    Ok(None) => continue,
-                    Ok(Some(ToRelay::Ping(ping))) => {
-                        line.owe_pong(ping.nonce);
-                        self.stats.pings += 1;
-                        continue;
-                    }
-                    Ok(Some(ToRelay::Pong(_))) => continue,
-                    Ok(Some(ToRelay::Served(served))) => {
-                        self.stats.refused_by_peers += u64::from(served.refused);
-                        if self.router.handle_served(id.key(), served.sequence) {
-                            continue;
-                        }
-                        "served_unknown"
-                    }
-                    Ok(Some(ToRelay::Reply(reply))) => {
-                        let notification = reply.notification;
-                        let client = line.client;
-                        let Some(record) = self.registry.get(client) else {
-                            continue;
-                        };
-                        let (name, membership) = (record.id, membership_of(record));
-                        let taken = self.notifier.handle_reply(
-                            self.now,
-                            (client, name),
-                            membership,
-                            notification,
-                            reply.payload,
-                        );
-                        if taken.is_ok() {
-                            self.router.handle_answered(client);
-                        }
-                        // Without room, the client keeps it for another time.
-                        if taken != Err(ReplyRefusal::Full) {
-                            line.owe_taken(notification);
-                        }
-                        self.reply_judged(name, notification, taken);
-                        continue;
-                    }
-                    Ok(Some(ToRelay::Bye(_))) => {
-                        self.end(id, Close::Finish, "closed by the client");
-                        break;
-                    }
-                    Err(error) => error.name(),
-                },
-                Err(error) => error.name(),
-            };
-            self.stats.lines_refused.count(fault);
-            self.say_bye(id, ByeReason::ProtocolError);
-            break;
+            match self.take_frame(id, &mut rest) {
+                Ok(true) => some_whole = true,
+                Ok(false) => break,
+                Err(fault) => {
+                    self.stats.lines_refused.count(fault);
+                    self.say_bye(id, ByeReason::ProtocolError);
+                    break;
+                }
+            }
         }
         (bytes.len(), some_whole)
+    }
+
+    /// Whether there is room for what follows from a frame; else the bytes are
+    /// to be offered again.
+    fn may_take(&mut self, id: ConnId) -> bool {
+        let has_room = self.events.len() < self.limits.events_max;
+        let Some(conn) = self.conns.get_mut(id.key()) else {
+            return true;
+        };
+        let Role::Line(line) = &conn.role else {
+            return true;
+        };
+        let may = has_room && line.can_take();
+        conn.resume |= !may;
+        may
+    }
+
+    /// Takes the next frame, if it is whole and the connection still takes any;
+    /// or says what is wrong with it.
+    fn take_frame(&mut self, id: ConnId, rest: &mut &[u8]) -> Result<bool, &'static str> {
+        let bytes_max = self.limits.frame_body_bytes_max;
+        let conn = self.conns.get_mut(id.key());
+        let Some(Role::Line(line)) = conn.map(|conn| &mut conn.role) else {
+            return Ok(false);
+        };
+        let frame = line.deframer.next(rest, bytes_max, &mut self.pool);
+        let Some(frame) = frame.map_err(|error| error.name())? else {
+            return Ok(false);
+        };
+        let message = ToRelay::parse(frame.kind, frame.body);
+        match message.map_err(|error| error.name())? {
+            None => {}
+            Some(ToRelay::Ping(ping)) => {
+                line.owe_pong(ping.nonce);
+                self.stats.pings += 1;
+            }
+            Some(ToRelay::Pong(pong)) => self.watch.handle_answer(self.now, id.key(), pong.nonce),
+            Some(ToRelay::Served(served)) => {
+                self.stats.refused_by_peers += u64::from(served.refused);
+                if !self.router.handle_served(id.key(), served.sequence) {
+                    return Err("served_unknown");
+                }
+            }
+            Some(ToRelay::Reply(reply)) => {
+                let (client, notification) = (line.client, reply.notification);
+                let Some(record) = self.registry.get(client) else {
+                    return Ok(true);
+                };
+                let (name, membership) = (record.id, membership_of(record));
+                let who = (client, name);
+                let notifier = &mut self.notifier;
+                let taken =
+                    notifier.handle_reply(self.now, who, membership, notification, reply.payload);
+                if taken.is_ok() {
+                    self.router.handle_answered(client);
+                }
+                // Without room, the client keeps it for another time.
+                if taken != Err(ReplyRefusal::Full) {
+                    line.owe_taken(notification);
+                }
+                self.reply_judged(name, notification, taken);
+            }
+            Some(ToRelay::Bye(_)) => self.end(id, Close::Finish, "closed by the client"),
+        }
+        Ok(true)
     }
 
     pub(super) fn reply_judged(

@@ -1,12 +1,15 @@
 //! A persistent connection, seen from the relay.
 
+use core::num::NonZeroU64;
+
 use arrayvec::ArrayVec;
 
+use super::watch::Watched;
 use crate::collections::Pool;
 use crate::notify::{Membership, Notifier, Order};
 use crate::wire::BufferTooSmall;
 use crate::wire::frame::Deframer;
-use crate::wire::message::{Bye, ByeReason, Hello, Pong, Taken, ToClient};
+use crate::wire::message::{Bye, ByeReason, Hello, Ping, Pong, Taken, ToClient};
 use crate::{ClientId, Instant, Key, NotificationId};
 
 /// Replies that wait to be confirmed; while it is full, nothing is taken.
@@ -28,6 +31,8 @@ pub(super) struct Line {
     stall: Option<Instant>,
     /// By when the frame that has begun to come has to be whole.
     frame_due: Option<Instant>,
+    /// What prober and monitor do about it.
+    pub(super) watched: Watched,
     /// Bytes of an unfinished frame that the relay has counted.
     pub(super) held_bytes: u32,
 }
@@ -35,6 +40,7 @@ pub(super) struct Line {
 #[derive(Default)]
 struct Owed {
     hello: bool,
+    ping: Option<NonZeroU64>,
     pong: Option<u64>,
     taken: ArrayVec<NotificationId, TAKEN_MAX>,
     bye: Option<Bye>,
@@ -74,6 +80,7 @@ impl Line {
             },
             stall: None,
             frame_due: None,
+            watched: Watched::default(),
             held_bytes: 0,
         }
     }
@@ -109,6 +116,21 @@ impl Line {
     /// the answer left gets one answer.
     pub(super) const fn owe_pong(&mut self, nonce: u64) {
         self.owed.pong = Some(nonce);
+    }
+
+    /// The client is to be asked whether it is alive. No nonce is 0.
+    pub(super) const fn owe_ping(&mut self, nonce: u64) {
+        self.owed.ping = NonZeroU64::new(nonce);
+    }
+
+    /// Whether that was not written yet.
+    pub(super) const fn owes_ping(&self) -> bool {
+        self.owed.ping.is_some()
+    }
+
+    /// Whether a frame is half received or half written.
+    pub(super) fn is_amid_frame(&self) -> bool {
+        self.deframer.is_partial() || self.partial.is_some()
     }
 
     /// Whether another reply can be confirmed.
@@ -158,6 +180,7 @@ impl Line {
         owed.over.is_none()
             && (self.partial.is_some()
                 || owed.hello
+                || owed.ping.is_some()
                 || owed.pong.is_some()
                 || owed.bye.is_some()
                 || !owed.taken.is_empty()
@@ -270,6 +293,11 @@ impl Line {
         let owed = &mut self.owed;
         if owed.hello {
             owed.hello = !put(ToClient::Hello(hello));
+        }
+        if let Some(nonce) = owed.ping
+            && put(ToClient::Ping(Ping { nonce: nonce.get() }))
+        {
+            owed.ping = None;
         }
         if let Some(nonce) = owed.pong
             && put(ToClient::Pong(Pong { nonce }))

@@ -11,8 +11,8 @@
 //! state in `connection.rs`, the protocol's paths in `protocol.rs` and their
 //! answers in `answers.rs`, persistent connections in `line.rs` (what goes out)
 //! and `frames.rs` (what comes in), the ways to clients without one in
-//! `fanout.rs` (what is still to be brought) and `routing.rs` (how), the
-//! application's requests in `requests.rs`.
+//! `fanout.rs` (what is still to be brought) and `routing.rs` (how), heartbeats
+//! in `watch.rs`, the application's requests in `requests.rs`.
 
 mod answers;
 mod connection;
@@ -28,6 +28,7 @@ mod requests;
 mod routing;
 mod settings;
 mod stats;
+mod watch;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -35,7 +36,8 @@ use core::time::Duration;
 
 pub use event::Event;
 pub use settings::{Limits, Settings};
-pub use stats::Stats;
+pub use stats::{HeartbeatStats, Stats};
+pub use watch::{Group, HeartbeatSettings, Heartbeats, SubnetPeriod};
 
 use crate::collections::{Pool, ReadyList, Slab, Wheel};
 use crate::notify::{self, Audience, Notifier, NotifyError, NotifyOptions, Router};
@@ -46,6 +48,7 @@ use crate::{ClientId, ConnId, Incarnation, Instant, Key, Machine, NotificationId
 use connection::Conn;
 use fanout::Fanout;
 use routing::membership_of;
+use watch::Watch;
 
 /// The sans-IO relay. [The crate's front page](crate) shows how to drive it.
 pub struct Relay {
@@ -65,6 +68,9 @@ pub struct Relay {
     served_digest: Option<(Key, u32, Digest)>,
     /// When fan-outs go on, after the driver had its turn.
     routes_at: Option<Instant>,
+    watch: Watch,
+    /// Time has passed, or something was said: heartbeats may be due.
+    heartbeats_due: bool,
     conns: Slab<Conn>,
     requests: Slab<ConnId>,
     /// Connections that have something to do, each once.
@@ -130,6 +136,8 @@ impl Relay {
             paced_until: None,
             served_digest: None,
             routes_at: None,
+            watch: Watch::new(&settings.heartbeat, limits.connections_max),
+            heartbeats_due: false,
             conns: Slab::new(limits.connections_max),
             requests: Slab::new(limits.requests_max),
             ready: ReadyList::new(limits.connections_max),
@@ -276,6 +284,7 @@ impl Relay {
             replies_kept: self.notifier.replies_len() as u64,
             requests_open: self.requests.len() as u64,
             registry: self.registry.counts(),
+            heartbeats: self.watch.stats(),
             ..self.stats.clone()
         }
     }
@@ -314,6 +323,8 @@ impl Relay {
         self.registry.handle_timeout(self.now);
         self.notifier.handle_timeout(self.now);
         self.router.handle_timeout(self.now);
+        self.watch.handle_timeout(self.now);
+        self.heartbeats_due = true;
     }
 
     /// Every connection is to be visited once from now on.

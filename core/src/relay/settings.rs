@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use super::watch::HeartbeatSettings;
 use crate::Incarnation;
 use crate::http;
 use crate::notify::{NotifierLimits, RouterLimits};
@@ -25,6 +26,8 @@ pub struct Settings {
     /// The window in which clients return when the relay shuts down, or is
     /// gone.
     pub return_window: Duration,
+    /// Whether clients are still there.
+    pub heartbeat: HeartbeatSettings,
     /// Datagrams with notifications that leave in a second; 0 is no limit.
     pub datagrams_per_second_max: u32,
 }
@@ -38,6 +41,7 @@ impl Settings {
             line_stall: Duration::from_secs(30),
             line_frame: Duration::from_secs(30),
             return_window: Duration::from_secs(30),
+            heartbeat: HeartbeatSettings::default(),
             datagrams_per_second_max: 20_000,
         }
     }
@@ -47,6 +51,7 @@ impl Settings {
         self.registry.period = self.registry.period.max(Duration::from_secs(1));
         self.line_stall = self.line_stall.max(Duration::from_millis(1));
         self.line_frame = self.line_frame.max(Duration::from_millis(1));
+        self.heartbeat = self.heartbeat.sound();
         self
     }
 }

@@ -1,6 +1,7 @@
 //! What a relay counts.
 
 use crate::Tally;
+use crate::heartbeat::{MonitorStats, ProberStats};
 use crate::registration::RegistryCounts;
 
 /// What a relay holds at the moment, and what it counted since its start.
@@ -55,6 +56,10 @@ pub struct Stats {
     pub tests_proven: u64,
     /// Pings of clients on their persistent connections.
     pub pings: u64,
+    /// Heartbeats on persistent connections.
+    pub heartbeats: HeartbeatStats,
+    /// Periods of subnets that were learned.
+    pub heartbeat_lessons: u64,
     /// What the registry holds and has counted.
     pub registry: RegistryCounts,
     /// Replies that were taken.
@@ -67,4 +72,14 @@ pub struct Stats {
     pub stale_inputs: u64,
     /// Inputs whose time lay before an earlier one's.
     pub time_went_back: u64,
+}
+
+/// What the heartbeats of a relay did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct HeartbeatStats {
+    /// Of the prober.
+    pub prober: ProberStats,
+    /// Of the monitor, nothing while its figures are off.
+    pub monitor: MonitorStats,
 }

@@ -79,6 +79,12 @@ impl Probed {
         u64::from(since_sent.max(self.silence(tick)))
     }
 
+    /// Milliseconds since bytes had been sent or received last.
+    pub(super) fn idle(&self, tick: u64) -> u32 {
+        let since_sent = (tick as u32).wrapping_sub(self.sent);
+        since_sent.min(self.silence(tick))
+    }
+
     /// The nonce of the next probe: its deadline and its number.
     pub(super) const fn ask(&mut self, deadline: u64) -> u64 {
         self.sequence = (self.sequence & !1).wrapping_add(2) | 1;

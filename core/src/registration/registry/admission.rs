@@ -3,7 +3,7 @@
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
-use super::super::body::{Answer, Hex, Interface, PROTOCOL, Request, Verdict};
+use super::super::body::{Answer, HeartbeatFigures, Hex, Interface, PROTOCOL, Request, Verdict};
 use super::holders::{Counted, ReleaseReason, Seat};
 use super::record::{ClientRecord, Details, Instances, NO_SITE, Trust};
 use super::refusal::{Denial, Refusal};
@@ -24,6 +24,11 @@ pub struct Admission {
     /// Whether it was a copy of another client until now: the answer tells it
     /// the identity of its own.
     pub cloned: bool,
+    /// Whether it was started since its last registration here, as far as it
+    /// says: what it stated then may be other now. So it is of one that is new.
+    pub started: bool,
+    /// What it says of its heartbeats.
+    pub heartbeat: Option<HeartbeatFigures>,
     /// What to tell it.
     pub answer: Answer,
 }
@@ -218,6 +223,8 @@ impl Registry {
         let position = Position::of(request, observed, self.sites.find(observed));
         Details::pack(request, observed, position.interface, &mut self.scratch);
         let fresh = self.fresh(applicant, &session, request, &position);
+        let before = known.and_then(|key| self.clients.get(key));
+        let started = before.is_none_or(|record| !record.instances.is_current(fresh.instances));
         let client = match known {
             Some(key) => self.renew(key, fresh),
             None => self.insert(fresh),
@@ -229,6 +236,8 @@ impl Registry {
             client,
             new: known.is_none(),
             cloned: false,
+            started,
+            heartbeat: request.heartbeat,
             answer: self.answer(applicant.id, secret, nonce, verdict),
         })
     }

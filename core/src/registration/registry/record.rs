@@ -152,6 +152,11 @@ impl Instances {
         }
     }
 
+    /// Whether the current start of a newer record is the current one.
+    pub(super) fn is_current(&self, newer: Self) -> bool {
+        newer.current == self.current
+    }
+
     /// Whether the start is the one before the current: a machine never goes
     /// back to an earlier start, so there are two of them.
     pub(super) fn is_another(&self, instance: Option<Hex<8>>) -> bool {

@@ -7,7 +7,7 @@ use crate::collections::{Full, Groups};
 use crate::{Key, Network, Random};
 
 /// What makes equal inner networks of different places differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Qualifier {
     /// The relay sees the clients with their own addresses.
     Direct,
@@ -18,7 +18,7 @@ pub enum Qualifier {
 }
 
 /// What a subnet is known by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SubnetName {
     /// The place.
     pub qualifier: Qualifier,

@@ -81,6 +81,7 @@ impl Relay {
                 len += self.write_serve(id.key(), subnet, &mut buf[len..]);
             }
             if len > 0 {
+                self.watch.handle_sent(self.now, id.key());
                 return Some(Step::Written { conn: id, len });
             }
             if let Some(reason) = over {
@@ -132,6 +133,7 @@ impl Relay {
             Role::Line(line) => {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
+                self.watch.forget(id.key());
                 let (client, written_through) = (line.client, line.written_through());
                 self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;

@@ -216,6 +216,14 @@ impl World {
                 assert!(!said.expired && said.includes(client, &self.places));
                 assert!(said.replied.insert(client), "a second reply");
             }
+            Event::HeartbeatEnded { client, conn, .. } => {
+                let peer = self.peers.iter().find(|peer| peer.conn == conn);
+                let line = peer.and_then(|peer| peer.line.as_ref());
+                let line = line.expect("a connection that serves");
+                assert!(line.client == client && !line.left);
+            }
+            Event::HeartbeatAdvice { client, .. } => assert!(self.registered.contains(&client)),
+            Event::HeartbeatLearned { .. } => panic!("nothing is to be learned"),
             Event::ReplyRefused { .. } => {}
             Event::Expired(status) => {
                 let said = self.said.get_mut(&status.id).expect("a known one");

@@ -169,7 +169,7 @@ fn who_has_not_replied_is_missing() {
     inside[1].moves(&mut rig, "192.0.2.3", "10.0.0.2/24", false);
     assert_eq!(missing(&rig), [inside[4].peer.id], "it is elsewhere now");
     assert!(rig.endpoint.missing_from(NotificationId(5), 0).is_none());
-    rig.wait(core::time::Duration::from_secs(600));
+    rig.wait(Duration::from_secs(600));
     assert_eq!(missing(&rig), [], "it has expired");
 }
 
