@@ -178,7 +178,8 @@ impl Client {
             let now = self.log.clock.now();
             self.pool.handle_timeout(now);
             self.prober.handle_timeout(now);
-            while let Some((_, conn)) = self.asked.front().filter(|(until, _)| *until <= now) {
+            self.drain()?;
+            if let Some((_, conn)) = self.asked.front().filter(|(until, _)| *until <= now) {
                 self.tally.timed_out += 1;
                 self.lose(*conn, "no answer in 3 s")?;
             }
@@ -188,9 +189,8 @@ impl Client {
     /// Carries out what the machines want, until they want nothing.
     fn drain(&mut self) -> Result<(), Failure> {
         loop {
-            if let Some(effect) = self.pool.poll() {
+            while let Some(effect) = self.pool.poll() {
                 self.do_for_pool(effect)?;
-                continue;
             }
             match self.prober.poll() {
                 Some(ProberEffect::Probe { conn, nonce }) => {
