@@ -5,7 +5,7 @@
 //! what comes, and tells nobody. One story runs twice at a time, with a heartbeat
 //! on each idle connection every second, and without.
 //!
-//! The machines of `tautline-core` decide. A loop ([`Client::drive`]) carries out
+//! The machines of `tautline-core` decide. A loop (`Client::drive`) carries out
 //! what they want until they want nothing, waits for news or for the earliest
 //! deadline, and tells them. The server shows the same with one machine.
 //!
