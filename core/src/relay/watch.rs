@@ -32,6 +32,8 @@ pub(super) struct Watch {
     /// None while its figures are off.
     monitor: Option<Monitor>,
     learner: Option<Learner>,
+    /// The next deadline of all three, when all they asked for was done last.
+    due_at: Option<Instant>,
 }
 
 /// What is to be done about a connection; kept beside it.
@@ -78,6 +80,7 @@ impl Watch {
             prober,
             monitor: is_on.then(|| Monitor::new(monitor)).and_then(Result::ok),
             learner: learner.and_then(|learner| Learner::new(learner).ok()),
+            due_at: None,
         }
     }
 
@@ -135,12 +138,15 @@ impl Watch {
         self.prober.handle_asked(now, conn);
     }
 
-    pub(super) fn handle_received(&mut self, now: Instant, conn: Key) {
+    /// Returns whether that settled a probe, so that another one may be due.
+    pub(super) fn handle_received(&mut self, now: Instant, conn: Key) -> bool {
+        let in_flight = self.prober.in_flight();
         self.learn(now, conn, Learner::handle_survival);
         self.prober.handle_received(now, conn);
         if let Some(monitor) = &mut self.monitor {
             monitor.handle_received(now, conn);
         }
+        in_flight != self.prober.in_flight()
     }
 
     pub(super) fn handle_answer(&mut self, now: Instant, conn: Key, nonce: u64) {
@@ -179,6 +185,11 @@ impl Watch {
         if let Some(learner) = &mut self.learner {
             learner.handle_timeout(now);
         }
+    }
+
+    /// When something is due next, if all that was asked for is done.
+    pub(super) const fn due_at(&self) -> Option<Instant> {
+        self.due_at
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
@@ -302,6 +313,7 @@ impl Relay {
         {
             let member = member_of(&self.registry, record);
             self.watch.ask(self.now, conn.key(), &member);
+            self.heartbeats_due = true;
         }
     }
 
@@ -364,6 +376,7 @@ impl Relay {
         while self.events.len() < self.limits.events_max {
             let Some((subnet, effect)) = self.watch.poll_lesson(self.now) else {
                 self.heartbeats_due = false;
+                self.watch.due_at = self.watch.poll_timeout();
                 return;
             };
             if let Some(subnet) = subnet.and_then(|subnet| self.registry.subnet(subnet)) {

@@ -86,6 +86,7 @@ impl Relay {
                 self.watch.handle_sent(self.now, id.key());
                 if asked {
                     self.watch.handle_asked(self.now, id.key());
+                    self.heartbeats_due = true;
                 }
                 return Some(Step::Written { conn: id, len });
             }
@@ -139,6 +140,7 @@ impl Relay {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
                 self.watch.forget(id.key());
+                self.heartbeats_due = true;
                 let (client, written_through) = (line.client, line.written_through());
                 self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;

@@ -1,6 +1,6 @@
 //! Heartbeats on persistent connections: who is asked when, and who is ended.
 
-use super::members::{Member, notify, open_settings, serves};
+use super::members::{Member, confirm, notify, open_settings, serves};
 use super::*;
 use crate::heartbeat::{InFlight, Rule};
 use crate::relay::{Group, HeartbeatSettings, To};
@@ -314,7 +314,7 @@ fn p4_who_is_ended_leaves_its_ways_to_others_at_once() {
     let told = ended(&mut rig, peers[dead].0.peer.id, conns[dead]);
     assert_eq!(told.1, Rule::ResponseTimeout);
     assert!(told.0 <= seconds(5), "{told:?}");
-    super::members::confirm(&mut rig, conns[alive], 1);
+    confirm(&mut rig, conns[alive], 1);
     assert_eq!(rig.endpoint.notification(id).unwrap().sent, 1);
     // The dead one itself is told by the one that is left.
     notify(&mut rig, To::Client(peers[dead].0.peer.id), b"y");
