@@ -85,8 +85,8 @@ impl Relay {
             if len > 0 {
                 self.watch.handle_sent(self.now, id.key());
                 if asked {
+                    // A deadline that moved is looked at once more when it was.
                     self.watch.handle_asked(self.now, id.key());
-                    self.heartbeats_due = true;
                 }
                 return Some(Step::Written { conn: id, len });
             }
