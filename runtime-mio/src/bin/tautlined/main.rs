@@ -8,6 +8,7 @@ mod identity;
 mod metrics;
 mod operator;
 mod page;
+mod places;
 mod run;
 mod settings;
 mod start;

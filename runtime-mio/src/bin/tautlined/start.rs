@@ -17,7 +17,7 @@ use tautline_std::tls::ServerConfig;
 use crate::application::Daemon;
 use crate::figures;
 use crate::identity::Identity;
-use crate::operator::{Operator, Places};
+use crate::operator::Operator;
 use crate::settings::Settings;
 
 const SIGNALS: usize = 0;
@@ -92,7 +92,7 @@ pub(crate) fn start(
         statistics: driver.statistics(),
         started: clock.now(),
         role: settings.role,
-        places: Places::new(settings.site_names()),
+        places: settings.places(),
     };
     let daemon = Daemon {
         operator,

@@ -6,12 +6,9 @@ mod clients;
 mod missing;
 mod notifications;
 mod pages;
-mod places;
 mod query;
 mod status;
 mod subnets;
-
-pub(crate) use places::Places;
 
 use subtle::ConstantTimeEq as _;
 use tautline_core::http::{Reading, ResponseBody, ResponseHead};
@@ -22,6 +19,7 @@ use tautline_std::private::Secret;
 
 use crate::metrics;
 use crate::page::{self, Asset};
+use crate::places::Places;
 use crate::settings::Role;
 use answer::Answer;
 use query::Query;

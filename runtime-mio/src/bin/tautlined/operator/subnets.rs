@@ -5,8 +5,8 @@ use tautline_core::relay::Relay;
 
 use super::answer::Answer;
 use super::pages::{self, Rows};
-use super::places::Places;
 use super::query::Query;
+use crate::places::Places;
 
 #[derive(Serialize)]
 struct Page {
