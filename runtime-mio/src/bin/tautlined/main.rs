@@ -4,6 +4,7 @@ mod application;
 mod descriptors;
 mod figures;
 mod greeting;
+mod heartbeats;
 mod identity;
 mod metrics;
 mod operator;

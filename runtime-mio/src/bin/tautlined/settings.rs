@@ -14,7 +14,7 @@ use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
 
 use crate::places::Places;
-pub(crate) use heartbeat::Heartbeat;
+pub(crate) use heartbeat::{Heartbeat, InFlight};
 pub(crate) use reaching::{Notifications, PersistentConnections, Role, Site};
 
 /// Connections at a time, if nothing else is configured.
