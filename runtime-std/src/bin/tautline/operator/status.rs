@@ -152,10 +152,7 @@ mod tests {
             rows.next().map(|row| row[1].as_str())
         };
         assert_eq!(shown("heartbeat"), Some("off"));
-        assert_eq!(
-            shown("heartbeat detection"),
-            Some("off, monitor off")
-        );
+        assert_eq!(shown("heartbeat detection"), Some("off, monitor off"));
         assert_eq!(shown("heartbeat probes"), Some("2 of 9, 533 saved"));
         assert_eq!(shown("heartbeat clock jumps"), Some("4"));
         assert_eq!(shown("heartbeat lessons"), Some("0"));
