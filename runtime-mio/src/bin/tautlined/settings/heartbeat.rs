@@ -36,6 +36,8 @@ pub(crate) struct Heartbeat {
     pub(crate) frequency_s: u32,
     /// Whether periods are shortened where connections keep dying idle.
     pub(crate) learning: bool,
+    /// No period is shortened below it.
+    pub(crate) learning_period_min_s: u32,
     /// Periods that differ.
     pub(crate) periods: Vec<Period>,
 }
@@ -67,6 +69,7 @@ impl Default for Heartbeat {
             heartbeat_s: 0,
             frequency_s: 60,
             learning: false,
+            learning_period_min_s: 10,
             periods: Vec::new(),
         }
     }
@@ -91,7 +94,10 @@ impl Heartbeat {
             periods: periods.collect(),
             heartbeat: seconds(self.heartbeat_s),
             frequency: seconds(self.frequency_s),
-            learning: self.learning.then(LearnerSettings::default),
+            learning: self.learning.then(|| LearnerSettings {
+                period_min: seconds(self.learning_period_min_s),
+                ..LearnerSettings::default()
+            }),
         }
     }
 
@@ -107,6 +113,11 @@ impl Heartbeat {
             "heartbeat.response_timeout_ms",
             &self.response_timeout_ms,
             100..=3_600_000,
+        );
+        checks.range(
+            "heartbeat.learning_period_min_s",
+            &self.learning_period_min_s,
+            1..=SECONDS_MAX,
         );
         if let InFlight::Window(probes) = &self.in_flight {
             checks.range("heartbeat.in_flight", probes, 1..=IN_FLIGHT_MAX);
@@ -261,7 +272,10 @@ mod tests {
             ],
             heartbeat: seconds(1_201),
             frequency: seconds(30),
-            learning: Some(LearnerSettings::default()),
+            learning: Some(LearnerSettings {
+                period_min: seconds(9),
+                ..LearnerSettings::default()
+            }),
         };
         assert_eq!(settings.heartbeat.of_relay(&places), expected);
     }
@@ -269,7 +283,7 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_told_with_its_place() {
         let text = "[heartbeat]\nperiod_s = 86401\nresponse_timeout_ms = 99\nin_flight = 0\n\
-                    heartbeat_s = 86401\nfrequency_s = 86401\n";
+                    heartbeat_s = 86401\nfrequency_s = 86401\nlearning_period_min_s = 0\n";
         assert_eq!(
             told(text),
             [
@@ -277,6 +291,7 @@ mod tests {
                 "a.toml:5: heartbeat.heartbeat_s is 86401, but must be 0 to 86400",
                 "a.toml:6: heartbeat.frequency_s is 86401, but must be 0 to 86400",
                 "a.toml:3: heartbeat.response_timeout_ms is 99, but must be 100 to 3600000",
+                "a.toml:7: heartbeat.learning_period_min_s is 0, but must be 1 to 86400",
                 "a.toml:4: heartbeat.in_flight is 0, but must be 1 to 4000000",
             ]
         );
