@@ -53,7 +53,6 @@ fn a_period_that_is_too_long_for_a_firewall_is_shortened_until_lines_live() {
         agent.wait_for_log("the line is open");
     }
     let of_both = [NORTH, SOUTH].map(|subnet| learned(&operator, subnet));
-    println!("{of_both:?}");
     operator.show(&["subnets"]);
     let [of_north_now, of_south_now] = &of_both;
     assert_eq!(of_north_now["why"], "shortened");

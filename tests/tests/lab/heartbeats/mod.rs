@@ -17,7 +17,7 @@ use super::{AGENT, NEVER_ASKS, RELAY, wait_for_lines};
 const SHORT: &str = "heartbeat.period_s = 1\nheartbeat.response_timeout_ms = 1500\n";
 /// An agent's, which is to find out long after the relay of [`SHORT`] has, and
 /// in vain has said goodbye.
-const PATIENT: &str = "heartbeat.heartbeat_s = 7\nheartbeat.frequency_s = 1\n";
+const PATIENT: &str = "heartbeat.heartbeat_s = 6\nheartbeat.frequency_s = 1\n";
 
 fn start_relay(lab: &Lab, heartbeats: &str) -> Program {
     lab.start_relay(&format!("{RELAY}{heartbeats}"))
@@ -43,9 +43,25 @@ fn start_all<const N: usize>(lab: &Lab, hosts: [&Host; N], heartbeats: &str) -> 
 
 /// What a program's log says of lines that it ended by a heartbeat.
 fn ends(program: &Program) -> Vec<String> {
+    lines_with(program, " rule=")
+}
+
+/// A notification came to the agent this way, and came once.
+fn assert_came(agent: &Program, notification: &str, way: &str) {
+    let told = || lines_with(agent, &format!("notification id={notification} "));
+    // A reply may be there before the log's line is.
+    wait_for("a notification in the log", || {
+        (!told().is_empty()).then_some(())
+    });
+    let told = told();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert!(told[0].contains(&format!("by=\"{way}\"")), "{told:?}");
+}
+
+fn lines_with(program: &Program, text: &str) -> Vec<String> {
     let log = program.log();
-    let told = log.lines().filter(|line| line.contains(" rule="));
-    told.map(str::to_owned).collect()
+    let lines = log.lines().filter(|line| line.contains(text));
+    lines.map(str::to_owned).collect()
 }
 
 /// Waits until the relay, which asks, has ended the lines of these.
@@ -108,9 +124,6 @@ fn assert_all_by_line(operator: &Operator<'_>, hosts: &[&Host], agents: &[&Progr
     let replies = operator.wait_for_replies(&notification, hosts);
     assert_eq!(replies.len(), hosts.len(), "{replies:?}");
     for agent in agents {
-        let log = agent.log();
-        let mut told = log.lines().filter(|line| line.contains(" notification "));
-        let last = told.next_back().unwrap();
-        assert!(last.contains("by=\"connection\""), "{last}");
+        assert_came(agent, &notification, "connection");
     }
 }
