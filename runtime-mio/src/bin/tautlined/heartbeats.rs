@@ -14,8 +14,8 @@ use crate::settings::{InFlight, Settings};
 use advised::{Advised, Line};
 
 /// Tells the figures at the start, and what is wrong with them.
-/// `connections_max` is how many clients can hold a connection.
-pub(crate) fn tell_figures(settings: &Settings, connections_max: u32) {
+/// `lines_max` is how many clients can hold a connection.
+pub(crate) fn tell_figures(settings: &Settings, lines_max: u32) {
     let figures = settings.heartbeat.of_relay(&settings.places());
     let settings = &settings.heartbeat;
     let monitor = figures.figures().worst_case_detection();
@@ -23,7 +23,7 @@ pub(crate) fn tell_figures(settings: &Settings, connections_max: u32) {
         period_s = settings.period_s,
         response_timeout_ms = settings.response_timeout_ms,
         in_flight = %settings.in_flight,
-        found_within = found_within(&figures, settings.in_flight, connections_max),
+        found_within = found_within(&figures, settings.in_flight, lines_max),
         heartbeat_s = settings.heartbeat_s,
         frequency_s = settings.frequency_s,
         monitor_finds_within = monitor.map_or_else(|| "off".to_owned(), |span| format!("{span:?}")),
@@ -35,11 +35,11 @@ pub(crate) fn tell_figures(settings: &Settings, connections_max: u32) {
 }
 
 /// After which time at most a probe finds that a client is dead.
-fn found_within(figures: &HeartbeatSettings, in_flight: InFlight, connections_max: u32) -> String {
-    match figures.prober.worst_case_detection(connections_max) {
+fn found_within(figures: &HeartbeatSettings, in_flight: InFlight, lines_max: u32) -> String {
+    match figures.prober.worst_case_detection(lines_max) {
         None => "off".to_owned(),
         Some(span) if in_flight == InFlight::Auto => format!("{span:?}"),
-        Some(span) => format!("{span:?} with {connections_max} connections, the most there can be"),
+        Some(span) => format!("{span:?} with {lines_max} connections, the most there can be"),
     }
 }
 

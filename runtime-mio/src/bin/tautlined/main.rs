@@ -66,6 +66,7 @@ fn serve(
 ) -> Result<(), String> {
     let started = start::start(&settings, tls)?;
     greeting::print(&started);
+    heartbeats::tell_figures(&settings, started.lines_max);
     run::run(started, sources, settings, logs)
 }
 

@@ -16,7 +16,7 @@ use tautline_std::tls::ServerConfig;
 
 use crate::application::Daemon;
 use crate::figures;
-use crate::heartbeats::{self, Heartbeats};
+use crate::heartbeats::Heartbeats;
 use crate::identity::Identity;
 use crate::operator::Operator;
 use crate::settings::Settings;
@@ -30,6 +30,8 @@ pub(crate) struct Started {
     pub(crate) signals: Signals,
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    /// How many clients can hold a connection.
+    pub(crate) lines_max: u32,
     /// Where the data is, if the configuration says so.
     pub(crate) data_dir: Option<PathBuf>,
 }
@@ -99,7 +101,6 @@ pub(crate) fn start(
         places: settings.places(),
     };
     let lines_max = settings.persistent_connections.connections_max;
-    heartbeats::tell_figures(settings, lines_max.min(connections_max));
     let daemon = Daemon {
         operator,
         heartbeats: Heartbeats::default(),
@@ -112,6 +113,7 @@ pub(crate) fn start(
         signals,
         address,
         tls,
+        lines_max: lines_max.min(connections_max),
         data_dir: settings.data_dir.clone(),
     })
 }

@@ -79,7 +79,8 @@ impl Heartbeat {
     /// What the relay is told; `check` has found that it is sound.
     pub(crate) fn of_relay(&self, places: &Places) -> HeartbeatSettings {
         let periods = self.periods.iter().filter_map(|period| {
-            let (_, group) = period.group(places).ok()?;
+            let (name, text) = period.named().ok()?;
+            let group = group(places, name, text).ok()?;
             Some((group, seconds(period.period_s)))
         });
         HeartbeatSettings {
@@ -134,59 +135,49 @@ impl Heartbeat {
                 &period.period_s,
                 0..=SECONDS_MAX,
             );
-            match period.group(places) {
-                Ok((name, group)) => {
+            match period.named() {
+                Err(what) => checks.require(&key, false, || what.into()),
+                Ok((name, text)) => {
                     let key = format!("{key}.{name}");
-                    checks.require(&key, taken.insert(group), || {
-                        "has another period already".into()
-                    });
+                    match group(places, name, text) {
+                        Err(error) => {
+                            checks.require(&key, false, || format!("is {text:?}, but {error}"));
+                        }
+                        Ok(group) => checks.require(&key, taken.insert(group), || {
+                            format!("is {text:?}, which has another period already")
+                        }),
+                    }
                 }
-                Err((Some(name), what)) => {
-                    checks.require(&format!("{key}.{name}"), false, || what);
-                }
-                Err((None, what)) => checks.require(&key, false, || what),
             }
         }
     }
 }
 
 impl Period {
-    /// The key that says whose it is, and who that is; else the key and what is
-    /// wrong with it.
-    #[expect(clippy::type_complexity, reason = "a key beside either")]
-    fn group(
-        &self,
-        places: &Places,
-    ) -> Result<(&'static str, Group), (Option<&'static str>, String)> {
+    /// The key that says whose it is, and what it says.
+    fn named(&self) -> Result<(&'static str, &str), &'static str> {
         match (&self.subnet, &self.site, &self.client) {
-            (Some(text), None, None) => {
-                let subnet = places.find(text);
-                let subnet = subnet.map_err(|error| (Some("subnet"), wrong(text, &error)))?;
-                Ok(("subnet", Group::Subnet(subnet)))
+            (Some(text), None, None) => Ok(("subnet", text)),
+            (None, Some(text), None) => Ok(("site", text)),
+            (None, None, Some(text)) => Ok(("client", text)),
+            (None, None, None) => Err("needs a subnet, a site or a client"),
+            _ => {
+                Err("has more than one of subnet, site and client; each needs a period of its own")
             }
-            (None, Some(text), None) => {
-                let site = places.find_site(text);
-                let site = site.map_err(|error| (Some("site"), wrong(text, &error)))?;
-                Ok(("site", Group::Site(site)))
-            }
-            (None, None, Some(text)) => {
-                let client: Result<ClientId, _> = text.parse();
-                let is_wrong = |error| (Some("client"), format!("is {text:?}, but {error}"));
-                let client = client.map_err(is_wrong)?;
-                Ok(("client", Group::Client(client)))
-            }
-            (None, None, None) => Err((None, "needs a subnet, a site or a client".into())),
-            _ => Err((
-                None,
-                "has more than one of subnet, site and client; each needs a period of its own"
-                    .into(),
-            )),
         }
     }
 }
 
-fn wrong(text: &str, error: &str) -> String {
-    format!("is {text:?}, but {error}")
+/// Who that is; else what is wrong with it.
+fn group(places: &Places, name: &str, text: &str) -> Result<Group, String> {
+    match name {
+        "subnet" => places.find(text).map(Group::Subnet),
+        "site" => places.find_site(text).map(Group::Site),
+        _ => {
+            let client: Result<ClientId, _> = text.parse();
+            client.map(Group::Client).map_err(|error| error.to_string())
+        }
+    }
 }
 
 fn seconds(count: u32) -> Duration {
@@ -333,7 +324,7 @@ mod tests {
                 format!(
                     "a.toml:14: heartbeat.periods[4].subnet is \"10.0.0.0/24@site:rome\", but {known}"
                 ),
-                "a.toml:20: heartbeat.periods[6].site has another period already".to_owned(),
+                "a.toml:20: heartbeat.periods[6].site is \"oslo\", which has another period already".to_owned(),
             ]
         );
         let told_first = |text| told(text).remove(0);
