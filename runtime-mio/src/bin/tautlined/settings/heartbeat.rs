@@ -241,7 +241,7 @@ mod tests {
     #[test]
     fn every_setting_reaches_the_relay() {
         let text = "[heartbeat]\nperiod_s = 600\nresponse_timeout_ms = 100\nin_flight = 1\nheartbeat_s = 1201\n\
-                    frequency_s = 30\nlearning = true\n[[heartbeat.periods]]\nsite = \"oslo\"\nperiod_s = 0\n\
+                    frequency_s = 30\nlearning = true\nlearning_period_min_s = 9\n[[heartbeat.periods]]\nsite = \"oslo\"\nperiod_s = 0\n\
                     [[heartbeat.periods]]\nsubnet = \"10.0.0.0/24@site:berlin\"\nperiod_s = 86400\n\
                     [[heartbeat.periods]]\nclient = \"9c9bb58ea5c26e556d15087e31d1bd30\"\nperiod_s = 7\n";
         let text = format!("{text}{SITES}");
