@@ -6,9 +6,9 @@
 //! - [`counting`] is an allocator that counts;
 //! - [`tables`] compares a transition table with the one that is checked in;
 //! - [`tidy`] lints the repository;
-//! - [`binaries`] builds the programs and examples that tests and benchmarks
-//!   start, `program` is one that runs, `session` a relay and its agents, `lab`
-//!   a small internet for them;
+//! - [`binaries`] builds the programs and examples that tests and benchmarks start,
+//!   `program` is one that runs, `session` a relay and its agents, `lab` a small
+//!   internet for them;
 //! - [`fleet`] is what a client sends, for benchmarks that need very many.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
