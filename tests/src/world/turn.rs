@@ -218,7 +218,7 @@ impl World {
         match running.accept(now, peer, local) {
             Ok(conn) => {
                 state.end(Side::Listener).conn = Some(conn);
-                self.nodes[node.0].insert(conn, link, Side::Listener, State::Open);
+                self.nodes[node.0].insert(now, conn, (link, Side::Listener), State::Open);
                 self.note(node, format_args!("{conn:?} accepted from {peer}"));
                 if secure {
                     running.tell(now, Input::Introduced { conn, peer, secure });
