@@ -221,11 +221,18 @@ impl World {
         if count == 0 {
             return;
         }
-        let segments: Vec<Segment> = pipe.flying.drain(..count).collect();
         if !open {
-            self.send_reset(link, from);
+            // Without an answer it goes again.
+            if !self.send_reset(link, from) {
+                self.send_again(link, from, is_awake);
+            }
             return;
         }
+        let pipe = match self.links.get(link) {
+            Some(state) => state.pipe_from(from),
+            None => return,
+        };
+        let segments: Vec<Segment> = pipe.flying.drain(..count).collect();
         for segment in segments {
             match segment {
                 Segment::Bytes(bytes) => pipe.arrived.extend(bytes),
@@ -279,15 +286,16 @@ impl World {
         }
     }
 
-    /// A reset is one packet: if that is lost, nobody sends it again.
-    pub(super) fn send_reset(&mut self, link: LinkId, to: Side) {
+    /// A reset is one packet, which may be lost; then `false`.
+    pub(super) fn send_reset(&mut self, link: LinkId, to: Side) -> bool {
         if self.paths.loses(&mut self.dice) {
-            return;
+            return false;
         }
         if let Some([opener, listener]) = self.ends(link) {
             let delay = self.latency(opener, listener);
             self.schedule(delay, Happening::ResetArrives(link, to));
         }
+        true
     }
 
     pub(super) fn reset_arrives(&mut self, link: LinkId, at: Side) {
