@@ -42,6 +42,8 @@ pub(super) struct Node {
     /// Without power nobody answers for the node, not even with a refusal.
     pub(super) powered: bool,
     pub(super) paused_until: Instant,
+    /// It has not run since it was paused.
+    pub(super) was_paused: bool,
     /// Until then nothing reaches it either.
     pub(super) asleep_until: Instant,
     /// When bytes of a connection reached it last, and the longest time between
@@ -137,6 +139,7 @@ impl Node {
             life: 0,
             powered: true,
             paused_until: Instant::ORIGIN,
+            was_paused: false,
             asleep_until: Instant::ORIGIN,
             reached_at: Instant::ORIGIN,
             longest_silence: Duration::ZERO,
@@ -222,5 +225,6 @@ impl Node {
         self.stored = None;
         self.deadline = None;
         self.silent_timeout = false;
+        self.was_paused = false;
     }
 }

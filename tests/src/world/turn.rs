@@ -76,6 +76,10 @@ impl World {
             return;
         };
         state.in_turn = true;
+        // Some drivers look at the clock first, some at what has come.
+        if core::mem::take(&mut state.was_paused) && self.dice.one_in(2) {
+            state.facts.push_front(Fact::Timeout);
+        }
         let mut buf = core::mem::take(&mut self.buf);
         loop {
             if let Some(fact) = self.nodes[node.0].facts.pop_front() {

@@ -83,6 +83,7 @@ impl World {
     /// Gives a node no processor time. Its system takes what comes.
     pub fn pause(&mut self, node: NodeId, span: Duration) {
         self.nodes[node.0].paused_until = self.now + span;
+        self.nodes[node.0].was_paused = true;
     }
 
     /// Lets a machine sleep: it does nothing, and nothing reaches it. Its
