@@ -9,6 +9,19 @@ use std::process::Command;
 /// # Panics
 /// When it can not be built.
 pub fn binary(name: &str) -> PathBuf {
+    build("--bin", name).join(name)
+}
+
+/// The path of an example of this workspace, built as a [`binary`] is.
+///
+/// # Panics
+/// When it can not be built.
+pub fn example(name: &str) -> PathBuf {
+    build("--example", name).join("examples").join(name)
+}
+
+/// Builds it; returns the profile's folder.
+fn build(kind: &str, name: &str) -> PathBuf {
     let caller = std::env::current_exe().expect("a path");
     // target/PROFILE/deps/CALLER
     let profile = caller
@@ -19,7 +32,7 @@ pub fn binary(name: &str) -> PathBuf {
     let target = profile.parent().expect("a target folder");
     let mut build = Command::new(env!("CARGO"));
     build
-        .args(["build", "--quiet", "--workspace", "--bin", name])
+        .args(["build", "--quiet", "--workspace", kind, name])
         .env("CARGO_TARGET_DIR", target);
     if release {
         build.arg("--release");
@@ -35,5 +48,5 @@ pub fn binary(name: &str) -> PathBuf {
     let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
     let status = build.current_dir(root).status().expect("cargo starts");
     assert!(status.success(), "{name} can not be built");
-    profile.join(name)
+    profile.to_owned()
 }

@@ -6,7 +6,7 @@
 //! - [`counting`] is an allocator that counts;
 //! - [`tables`] compares a transition table with the one that is checked in;
 //! - [`tidy`] lints the repository;
-//! - [`binaries`] builds the programs that tests and benchmarks start,
+//! - [`binaries`] builds the programs and examples that tests and benchmarks start,
 //!   `program` is one that runs, `lab` a small internet for them;
 //! - [`fleet`] is what a client sends, for benchmarks that need very many.
 //!
@@ -28,7 +28,7 @@ pub mod tidy;
 pub mod wait;
 pub mod world;
 
-pub use binaries::binary;
+pub use binaries::{binary, example};
 pub use dice::Dice;
 #[cfg(unix)]
 pub use program::Program;

@@ -20,6 +20,10 @@ pub use terms::{Dropped, PoolEffect, PoolError, PoolSettingError, PoolSettings};
 /// that was silent for longer than `heartbeat` is dropped, too: a [`Monitor`]
 /// sees to it.
 ///
+/// A [`Prober`](super::Prober) beside it keeps firewalls from forgetting the
+/// free ones: tell it of each that is opened or released, and to leave alone
+/// what is granted or closed. `runtime-std/examples/pool.rs` does.
+///
 /// A request takes the connection that was heard last. If none is free, it
 /// looks `searches` times, `search_pause` apart, and is refused then; requests
 /// are served in their order, also in between, when a connection comes free.
@@ -115,7 +119,7 @@ impl Pool {
     /// The request that was granted the connection is done with it.
     ///
     /// # Errors
-    /// [`PoolError::NotGranted`].
+    /// [`PoolError::NotGranted`], also when the connection is gone.
     pub fn release(&mut self, now: Instant, conn: Key) -> Result<(), PoolError> {
         self.advance(now);
         if self.state(conn) != State::Used {
@@ -165,7 +169,8 @@ impl Pool {
         asked
     }
 
-    /// The connection is gone, free or not.
+    /// The connection is gone, free or not; one that was too few is opened at the
+    /// next look. What a [`PoolEffect::Close`] names is forgotten already.
     pub fn handle_closed(&mut self, conn: Key) {
         self.monitor.remove(conn);
         self.forget(conn);
