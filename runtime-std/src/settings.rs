@@ -69,7 +69,7 @@ const NO_SETTINGS: [&str; 3] = ["TAUTLINE_CONFIG", "TAUTLINE_RELAY", "TAUTLINE_T
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The caller's settings: a struct of values and of sections, each a struct of
-/// values.
+/// values. A value may be a list of sections.
 ///
 /// Both levels carry `#[serde(default, deny_unknown_fields)]`, so that each
 /// layer is valid alone and a misspelt key is an error. Keys and sections are
@@ -230,9 +230,13 @@ impl Checks {
 
     fn told(self, origins: &BTreeMap<String, String>) -> Vec<String> {
         let origin_of = |key: &str| {
-            // A variable sets a list of sections as a whole.
+            // A key that is missing in a list of sections is told at its
+            // section; a variable sets such a list as a whole.
+            let section = key.rsplit_once('.').map(|(section, _)| section);
+            let section = section.filter(|section| section.ends_with(']'));
             let list = key.split_once('[').map(|(list, _)| list);
-            origins.get(key).or_else(|| origins.get(list?))
+            let keys = [Some(key), section, list];
+            keys.into_iter().flatten().find_map(|key| origins.get(key))
         };
         let told = |(key, what): (String, String)| match origin_of(&key) {
             Some(origin) => format!("{origin}: {key} {what}"),

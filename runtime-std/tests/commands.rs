@@ -352,6 +352,31 @@ fn subnets_are_a_table() {
 }
 
 #[test]
+fn what_was_learned_of_a_subnet_is_two_more_columns() {
+    let row = |name: &str, heartbeat: &str| {
+        format!(
+            r#"{{"subnet":"{name}","clients":1,"connected":1,"granted":0,"heartbeat":{heartbeat}}}"#
+        )
+    };
+    let learned = r#"{"period_ms":12500,"set_ms":60000,"before_ms":60000,"why":"shortened","deaths":3,"youngest_ms":25000,"oldest_ms":26500,"learned_s_ago":7}"#;
+    let rows = [
+        row("10.0.0.0/24", learned),
+        row("10.0.1.0/24", r#"{"period_ms":60000}"#),
+        row("10.0.2.0/24", "null"),
+        row("10.0.3.0/24", r#"{"period_ms":60000,"why":"given_up"}"#),
+    ];
+    let page = format!(r#"{{"subnets":[{}],"next":null}}"#, rows.join(","));
+    let ((code, out, _), _) = run_against(&[&page], &["subnets"]);
+    assert_eq!(code, 0);
+    let expected = "SUBNET       CLIENTS  CONNECTED  GRANTED  HEARTBEAT  LEARNED FROM\n\
+                    10.0.0.0/24  1        1          0        12.5 s     3 deaths, idle for 25 s to 26.5 s\n\
+                    10.0.1.0/24  1        1          0        1 min 0 s\n\
+                    10.0.2.0/24  1        1          0\n\
+                    10.0.3.0/24  1        1          0        1 min 0 s  deaths at any period\n";
+    assert_eq!(out, expected);
+}
+
+#[test]
 fn what_is_watched_is_shown_again_also_after_a_failure() {
     let answers = [
         r#"{"state":"serving"}"#,

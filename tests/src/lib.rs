@@ -7,7 +7,8 @@
 //! - [`tables`] compares a transition table with the one that is checked in;
 //! - [`tidy`] lints the repository;
 //! - [`binaries`] builds the programs and examples that tests and benchmarks start,
-//!   `program` is one that runs, `lab` a small internet for them;
+//!   `program` is one that runs, `session` a relay and its agents, `lab` a small
+//!   internet for them;
 //! - [`fleet`] is what a client sends, for benchmarks that need very many.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
@@ -23,6 +24,8 @@ pub mod lab;
 pub mod laws;
 #[cfg(unix)]
 pub mod program;
+#[cfg(unix)]
+pub mod session;
 pub mod tables;
 pub mod tidy;
 pub mod wait;

@@ -5,21 +5,21 @@
 #![cfg(unix)]
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use std::sync::LazyLock;
+use std::path::Path;
+use std::process::Output;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use tautline_std::call::Caller;
 use tautline_std::private::Secret;
-use tautline_tests::{Program, binary, wait_for};
+use tautline_tests::session::{start_agent, start_relay, tautline};
+use tautline_tests::wait_for;
 
 #[test]
 fn the_first_session_works_and_survives_a_killed_relay() {
     let data = tempfile::tempdir().unwrap();
-    let (relay, base) = start_relay("127.0.0.1:0", data.path());
+    let (relay, base) = start_relay("127.0.0.1:0", data.path(), "");
     let operator = Operator {
         data: data.path(),
         base: &base,
@@ -58,7 +58,7 @@ fn the_first_session_works_and_survives_a_killed_relay() {
     assert_eq!(refused.status.code(), Some(1), "{refused:?}");
 
     let address = base.strip_prefix("http://").unwrap();
-    let (relay, base_again) = start_relay(address, data.path());
+    let (relay, base_again) = start_relay(address, data.path(), "");
     assert_eq!(base_again, base);
     agent.signal(Signal::CONT);
     let back = operator.wait_for_clients(["connection"]);
@@ -77,7 +77,7 @@ fn the_first_session_works_and_survives_a_killed_relay() {
 #[test]
 fn h1_an_agent_leaves_a_relay_that_is_silent_and_says_so() {
     let data = tempfile::tempdir().unwrap();
-    let (relay, base) = start_relay("127.0.0.1:0", data.path());
+    let (relay, base) = start_relay("127.0.0.1:0", data.path(), "");
     let agent = |name: &str, heartbeats: &[&str]| {
         let own = data.path().join(name);
         let flags = ["--udp-port", "off", "--data-dir", own.to_str().unwrap()];
@@ -213,35 +213,4 @@ impl Operator<'_> {
         assert!(sum.starts_with("notification "), "{told}");
         assert!(sum.ends_with(": 1 of 1 replied"), "{told}");
     }
-}
-
-fn tautline(data: &Path) -> Command {
-    // Built once, not at every look.
-    static PATH: LazyLock<PathBuf> = LazyLock::new(|| binary("tautline"));
-    program(&PATH, data)
-}
-
-/// Nothing of the environment of this test is meant for it.
-fn program(path: &Path, data: &Path) -> Command {
-    let mut command = Command::new(path);
-    command.env_clear().env("TAUTLINE_DATA_DIR", data);
-    command
-}
-
-/// An agent, with its log in `data`.
-fn start_agent(base: &str, data: &Path, name: &str, flags: &[&str]) -> Program {
-    let mut command = tautline(data);
-    command.args(["agent", "--relay", base]).args(flags);
-    Program::start(&mut command, &data.join(format!("{name}.log")))
-}
-
-/// A relay that serves, and its address as it prints it.
-fn start_relay(listen: &str, data: &Path) -> (Program, String) {
-    let mut relay = Program::start(
-        program(&binary("tautlined"), data).args(["--listen", listen]),
-        &data.join("relay.log"),
-    );
-    let greeting = relay.wait_for_log("/#token=");
-    let (base, _) = greeting.split_once("/#token=").unwrap();
-    (relay, base.to_owned())
 }

@@ -50,6 +50,8 @@ struct Group {
     /// The one that was set, and the one in use.
     set: u32,
     period: u32,
+    /// The one before that.
+    before: u32,
     /// Deaths at about one age since the last survivor.
     deaths: u8,
     /// How often longer waits follow.
@@ -161,6 +163,7 @@ impl Learner {
         let entry = self.groups.get(group.into())?;
         Some(Lesson {
             set: Duration::from_millis(entry.set.into()),
+            before: Duration::from_millis(entry.before.into()),
             period: Duration::from_millis(entry.period.into()),
             why: entry.why?,
             at: entry.changed_at,
@@ -189,7 +192,7 @@ impl Learner {
         self.cancel(group);
         let place = u32::from(group);
         let entry = &mut self.groups[place];
-        entry.period = period;
+        entry.before = core::mem::replace(&mut entry.period, period);
         entry.why = Some(why);
         entry.changed_at = self.now;
         entry.deaths = 0;
@@ -221,6 +224,7 @@ impl Group {
         Self {
             set: period,
             period,
+            before: period,
             deaths: 0,
             doublings: 0,
             is_given_up: false,

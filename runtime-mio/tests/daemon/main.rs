@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test ends where it fails")]
 
 mod configuration;
+mod heartbeats;
 mod operator;
 mod process;
 mod reaching;

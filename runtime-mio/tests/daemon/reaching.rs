@@ -37,7 +37,9 @@ fn a_subnet_and_a_site_are_shown_filtered_by_and_notified() {
     let mut shouter = Shouter::default();
     until(&mut driver, &mut shouter, |shouter| shouter.connected);
 
-    let shown = json!({ "subnet": SUBNET, "clients": 1, "connected": 1, "granted": 0 });
+    let shown = json!({
+        "subnet": SUBNET, "clients": 1, "connected": 1, "granted": 0, "heartbeat": null
+    });
     assert_eq!(rows(&daemon, "/v1/subnets", "subnets"), [shown]);
     for (query, count) in [
         ("", 1),

@@ -56,6 +56,18 @@ pub(crate) fn client_with(
     connect_tls: Option<ClientConfig>,
     udp_port: u16,
 ) -> Driver<Client> {
+    client_set(daemon, dir, connect_tls, |settings| {
+        settings.udp_port = udp_port;
+    })
+}
+
+/// A client with settings of its own.
+pub(crate) fn client_set(
+    daemon: &Daemon,
+    dir: &std::path::Path,
+    connect_tls: Option<ClientConfig>,
+    set: impl FnOnce(&mut Settings),
+) -> Driver<Client> {
     let relay = RelayAddress {
         host: "127.0.0.1".into(),
         port: daemon.address.port(),
@@ -63,8 +75,8 @@ pub(crate) fn client_with(
     };
     let mut settings = Settings::new(relay, "shouter.example");
     let address = std::net::Ipv4Addr::LOCALHOST.into();
-    settings.udp_port = udp_port;
     settings.interfaces = vec![Interface { address, prefix: 8 }];
+    set(&mut settings);
     let client = Client::new(settings, Limits::default(), [7; 32]);
     let files = Files::open(dir, FilesLimits::default()).unwrap();
     let config = Config {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
 
-use toml::Table;
 use toml::de::{DeTable, DeValue};
+use toml::{Spanned, Table};
 
 use super::{Settings, SettingsError, one_line};
 
@@ -66,26 +66,14 @@ impl<'a> SourceFile<'a> {
         spans.find(|(_, around)| holds(around)).map(|(key, _)| key)
     }
 
-    /// The values of the file with their keys, those of sections first.
+    /// The values of the file with their keys, inner ones first.
     fn spans(&self) -> Vec<(String, Range<usize>)> {
         let Ok(table) = DeTable::parse(self.text) else {
             return Vec::new();
         };
         let mut spans = Vec::new();
         for (name, value) in table.get_ref() {
-            let name = name.get_ref();
-            match value.get_ref() {
-                DeValue::Table(section) => add_section(&mut spans, name, section),
-                DeValue::Array(list) => {
-                    for (place, value) in list.iter().enumerate() {
-                        if let DeValue::Table(section) = value.get_ref() {
-                            add_section(&mut spans, &format!("{name}[{place}]"), section);
-                        }
-                    }
-                    spans.push((name.to_string(), value.span()));
-                }
-                _ => spans.push((name.to_string(), value.span())),
-            }
+            add_value(&mut spans, name.get_ref(), value);
         }
         spans
     }
@@ -99,7 +87,25 @@ impl<'a> SourceFile<'a> {
     }
 }
 
-fn add_section(spans: &mut Vec<(String, Range<usize>)>, name: &str, section: &DeTable<'_>) {
-    let values = section.iter();
-    spans.extend(values.map(|(key, value)| (format!("{name}.{}", key.get_ref()), value.span())));
+/// The value, behind what is in it. A section has no place of its own: its keys
+/// may stand far apart.
+fn add_value(spans: &mut Vec<(String, Range<usize>)>, name: &str, value: &Spanned<DeValue<'_>>) {
+    match value.get_ref() {
+        DeValue::Table(section) => {
+            for (key, value) in section {
+                add_value(spans, &format!("{name}.{}", key.get_ref()), value);
+            }
+        }
+        DeValue::Array(list) => {
+            for (place, value) in list.iter().enumerate() {
+                if let DeValue::Table(_) = value.get_ref() {
+                    let name = format!("{name}[{place}]");
+                    add_value(spans, &name, value);
+                    spans.push((name, value.span()));
+                }
+            }
+            spans.push((name.to_owned(), value.span()));
+        }
+        _ => spans.push((name.to_owned(), value.span())),
+    }
 }

@@ -50,14 +50,20 @@ enum Role {
 #[serde(default, deny_unknown_fields)]
 struct LogFile {
     size_max_mb: u32,
+    rules: Vec<Rule>,
 }
 
 impl Settings for Sample {
     fn check(&self, checks: &mut Checks) {
         checks.range("relay.port", &self.relay.port, 1..=60_000);
         checks.range("log_file.size_max_mb", &self.log_file.size_max_mb, 0..=9);
-        for (place, rule) in self.rules.iter().enumerate() {
-            checks.range(&format!("rules[{place}].weight"), &rule.weight, 1..=9);
+        for (list, rules) in [
+            ("rules", &self.rules),
+            ("log_file.rules", &self.log_file.rules),
+        ] {
+            for (place, rule) in rules.iter().enumerate() {
+                checks.range(&format!("{list}[{place}].weight"), &rule.weight, 1..=9);
+            }
         }
     }
 }
@@ -171,7 +177,8 @@ fn errors_in_variables_and_flags_name_them() {
             ("TAUTLINE_RELAY_PORT", "x"),
         ])
         .unwrap_err(),
-        "TAUTLINE_LOG_FILE_SIZE: no such setting; known are TAUTLINE_LOG_FILE_SIZE_MAX_MB\n\
+        "TAUTLINE_LOG_FILE_SIZE: no such setting; known are TAUTLINE_LOG_FILE_SIZE_MAX_MB, \
+         TAUTLINE_LOG_FILE_RULES\n\
          TAUTLINE_RELAY_PORT: relay.port: invalid type: string \"x\", expected u16"
     );
     let flags = [
@@ -209,6 +216,28 @@ fn errors_in_lists_of_sections_show_their_place() {
     assert_eq!(
         from_environment(&[("TAUTLINE_RULES", "[{ name = \"a\" }]")]).unwrap_err(),
         "TAUTLINE_RULES: rules[0].weight is 0, but must be 1 to 9"
+    );
+}
+
+#[test]
+fn a_list_of_sections_may_be_in_a_section() {
+    let list = "[[log_file.rules]]\nweight = 1\n[[log_file.rules]]\nname = \"a\"\n";
+    assert_eq!(
+        from_file(list).unwrap_err(),
+        "a.toml:3: log_file.rules[1].weight is 0, but must be 1 to 9"
+    );
+    assert_eq!(
+        from_file(&format!("{list}weight = 10\n")).unwrap_err(),
+        "a.toml:5: log_file.rules[1].weight is 10, but must be 1 to 9"
+    );
+    let inline = "[log_file]\nrules = [\n{ weight = true }]\n";
+    let told = from_file(inline).unwrap_err();
+    let expected = "a.toml:3:12: log_file.rules[0].weight: invalid type: boolean `true`";
+    assert!(told.starts_with(expected), "{told}");
+    let variable = ("TAUTLINE_LOG_FILE_RULES", "[{ weight = 7 }, {}]");
+    assert_eq!(
+        from_environment(&[variable]).unwrap_err(),
+        "TAUTLINE_LOG_FILE_RULES: log_file.rules[1].weight is 0, but must be 1 to 9"
     );
 }
 

@@ -62,6 +62,8 @@ pub enum Why {
 pub struct Lesson {
     /// The period that was set.
     pub set: Duration,
+    /// The one in use until then.
+    pub before: Duration,
     /// The one in use.
     pub period: Duration,
     /// Why.

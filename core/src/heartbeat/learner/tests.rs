@@ -28,6 +28,7 @@ fn connections_that_keep_dying_at_one_age_shorten_the_period_below_it() {
     let told = die(&mut learner, START + SECOND, &[605]);
     let lesson = Lesson {
         set: 600 * SECOND,
+        before: 600 * SECOND,
         period: 295 * SECOND,
         why: Why::Shortened(Evidence {
             deaths: 3,
@@ -42,7 +43,9 @@ fn connections_that_keep_dying_at_one_age_shorten_the_period_below_it() {
     assert_eq!((learner.period(0), learner.lesson(0)), (600 * SECOND, None));
     // A firewall that forgets sooner is met by halves.
     let told = die(&mut learner, START, &[295, 295, 296]);
-    assert_eq!(told[0].lesson.period, Duration::from_millis(147_500));
+    let Lesson { before, period, .. } = told[0].lesson;
+    assert_eq!(before, 295 * SECOND);
+    assert_eq!(period, Duration::from_millis(147_500));
 }
 
 #[test]

@@ -5,11 +5,14 @@ use tautline_core::Instant;
 use tautline_core::relay::{Event, Relay};
 use tautline_mio::driver::Application;
 
+use crate::heartbeats::{self, Heartbeats, whereabouts};
 use crate::operator::Operator;
 
 /// The application behind the relay.
 pub(crate) struct Daemon {
     pub(crate) operator: Operator,
+    /// What the log knows of heartbeats.
+    pub(crate) heartbeats: Heartbeats,
     /// Signals wait to be read.
     pub(crate) signalled: bool,
     /// The last connection is gone after a drain.
@@ -24,6 +27,24 @@ impl Application<Relay> for Daemon {
             // Bodies are read whole, and no response is streamed.
             Event::RequestBody { .. } | Event::ResponsePull { .. } => {}
             Event::Drained => self.drained = true,
+            Event::HeartbeatEnded {
+                client,
+                conn,
+                silent_for,
+                rule,
+            } => {
+                self.heartbeats
+                    .tell_ended(relay, client, conn, silent_for, rule);
+            }
+            Event::Disconnected { client, conn, why } if self.heartbeats.has_told_end(conn) => {
+                tracing::debug!(%client, why, "persistent connection gone");
+            }
+            Event::HeartbeatAdvice { client, advice } => {
+                self.heartbeats.tell_advice(relay, client, advice);
+            }
+            Event::HeartbeatLearned { subnet, lesson } => {
+                heartbeats::tell_lesson(&self.operator.places, subnet, &lesson);
+            }
             event => log(relay, &event),
         }
     }
@@ -48,9 +69,7 @@ fn log(relay: &Relay, event: &Event) {
             if cloned {
                 tracing::warn!(%client, "two machines had one identity; this one has its own now");
             }
-            let record = relay.client(client);
-            let hostname = record.map_or("", |record| record.hostname());
-            let address = record.map(|record| tracing::field::display(record.observed()));
+            let (hostname, address) = whereabouts(relay.client(client));
             tracing::info!(%client, hostname, address, new, "client registered");
         }
         Event::RegistrationRefused { why, .. } => {

@@ -39,6 +39,7 @@ pub(crate) fn of(settings: &Settings, identity: &Identity) -> relay::Settings {
     registry.sites = settings.sites.iter().map(site).collect();
     figures.line_stall = Duration::from_millis(lines.line_stall_ms);
     figures.return_window = Duration::from_millis(settings.shutdown.return_window_ms);
+    figures.heartbeat = settings.heartbeat.of_relay(&settings.places());
     figures.datagrams_per_second_max = settings.notifications.datagrams_per_second_max;
     figures
 }

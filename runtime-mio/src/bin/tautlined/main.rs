@@ -4,10 +4,12 @@ mod application;
 mod descriptors;
 mod figures;
 mod greeting;
+mod heartbeats;
 mod identity;
 mod metrics;
 mod operator;
 mod page;
+mod places;
 mod run;
 mod settings;
 mod start;
@@ -64,6 +66,7 @@ fn serve(
 ) -> Result<(), String> {
     let started = start::start(&settings, tls)?;
     greeting::print(&started);
+    heartbeats::tell_figures(&settings, started.lines_max);
     run::run(started, sources, settings, logs)
 }
 

@@ -11,13 +11,23 @@ use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::registry::Registry;
-use tautline_core::relay::Stats;
+use tautline_core::heartbeat::Rule;
+use tautline_core::relay::{Heartbeats, Relay, Stats};
 use tautline_mio::driver::Statistics;
 
 /// All figures of the relay, its driver and its process.
-pub(crate) fn encode(relay: &Stats, driver: &Statistics) -> Result<String, fmt::Error> {
+pub(crate) fn encode(relay: &Relay, driver: &Statistics) -> Result<String, fmt::Error> {
+    encode_all(&relay.stats(), &relay.heartbeats(), driver)
+}
+
+fn encode_all(
+    relay: &Stats,
+    heartbeats: &Heartbeats,
+    driver: &Statistics,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tautline");
     add_relay(&mut registry, relay);
+    add_heartbeats(&mut registry, relay, heartbeats);
     add_driver(&mut registry, driver);
     let mut text = String::new();
     let mut whole = Registry::default();
@@ -196,6 +206,80 @@ fn add_relay(registry: &mut Registry, relay: &Stats) {
     }
 }
 
+fn add_heartbeats(registry: &mut Registry, relay: &Stats, heartbeats: &Heartbeats) {
+    for (name, help, value) in [
+        (
+            "heartbeat_connections",
+            "Persistent connections whose clients are asked whether they are there",
+            heartbeats.connections as u64,
+        ),
+        (
+            "heartbeat_probes_in_flight",
+            "Heartbeats that are unanswered",
+            heartbeats.in_flight.into(),
+        ),
+        (
+            "heartbeat_window",
+            "Heartbeats that may be unanswered at a time",
+            heartbeats.window.into(),
+        ),
+    ] {
+        gauge(registry, name, help, value);
+    }
+    let (prober, monitor) = (&relay.heartbeats.prober, &relay.heartbeats.monitor);
+    for (name, help, value) in [
+        (
+            "heartbeat_probes_sent",
+            "Heartbeats that were sent to clients",
+            prober.sent,
+        ),
+        (
+            "heartbeat_probes_answered",
+            "Heartbeats that were answered in time",
+            prober.answered,
+        ),
+        (
+            "heartbeat_probes_late",
+            "Heartbeats that were answered too late",
+            prober.late,
+        ),
+        (
+            "heartbeat_probes_unasked",
+            "Answers to no heartbeat that was sent, or to an earlier one",
+            prober.unasked,
+        ),
+        (
+            "heartbeat_probes_saved",
+            "Heartbeats that were put off, because bytes went both ways",
+            prober.saved,
+        ),
+        (
+            "heartbeat_lessons",
+            "Periods of subnets that were learned",
+            relay.heartbeat_lessons,
+        ),
+    ] {
+        counter(registry, name, help, value);
+    }
+    labelled(
+        registry,
+        "heartbeat_ended",
+        "Persistent connections that were ended because the client was silent",
+        "rule",
+        [
+            (Rule::ResponseTimeout.name(), prober.ended),
+            (Rule::Heartbeat.name(), monitor.ended),
+        ],
+    );
+    labelled(
+        registry,
+        "heartbeat_clock_jumps",
+        "Times that the relay was not there when it was due, so that silence did not count",
+        "by",
+        [("prober", prober.jumps), ("monitor", monitor.jumps)],
+    );
+}
+
 fn add_driver(registry: &mut Registry, driver: &Statistics) {
     gauge(
         registry,
@@ -330,7 +414,16 @@ fn labelled(
 
 #[cfg(test)]
 mod tests {
+    use tautline_core::Incarnation;
+    use tautline_core::relay::{Limits, Settings};
+    use tautline_core::wire::proof::MasterKey;
+
     use super::*;
+
+    fn relay_of_nobody() -> Relay {
+        let settings = Settings::new(MasterKey([0; 32]), Incarnation(1));
+        Relay::new(settings, Limits::default(), [0; 32])
+    }
 
     #[test]
     fn the_text_names_every_figure_once_and_ends_as_it_must() {
@@ -345,7 +438,11 @@ mod tests {
         driver.idle = std::time::Duration::from_millis(1_500);
         driver.refused.proxy_malformed = 4;
         driver.datagrams_dropped.queue_full = 6;
-        let text = encode(&relay, &driver).unwrap();
+        let mut heartbeats = relay_of_nobody().heartbeats();
+        heartbeats.in_flight = 2;
+        relay.heartbeats.prober.sent = 8;
+        relay.heartbeats.monitor.ended = 1;
+        let text = encode_all(&relay, &heartbeats, &driver).unwrap();
         for line in [
             "tautline_clients 3",
             "tautline_sent_total{way=\"peer\"} 5",
@@ -359,6 +456,11 @@ mod tests {
             "tautline_driver_refused_total{reason=\"socket\"} 0",
             "tautline_datagrams_dropped_total{reason=\"queue_full\"} 6",
             "tautline_datagrams_dropped_total{reason=\"no_socket\"} 0",
+            "tautline_heartbeat_probes_in_flight 2",
+            "tautline_heartbeat_window 1",
+            "tautline_heartbeat_probes_sent_total 8",
+            "tautline_heartbeat_ended_total{rule=\"response_timeout\"} 0",
+            "tautline_heartbeat_ended_total{rule=\"heartbeat\"} 1",
         ] {
             assert!(text.lines().any(|each| each == line), "{line}\n{text}");
         }

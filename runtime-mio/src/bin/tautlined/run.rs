@@ -20,16 +20,19 @@ pub(crate) fn run(
 ) -> Result<(), String> {
     let mut drain_ends: Option<Instant> = None;
     loop {
-        let patience = drain_ends.map(|ends| ends.saturating_duration_since(Instant::now()));
+        started.daemon.heartbeats.tell_due();
+        let drain_left = drain_ends.map(|ends| ends.saturating_duration_since(Instant::now()));
         if started.daemon.drained {
             tracing::info!("drained; every connection ended in order");
             return Ok(());
         }
-        if patience == Some(Duration::ZERO) {
+        if drain_left == Some(Duration::ZERO) {
             let connections = started.driver.statistics().connections;
             tracing::warn!(connections, "the drain took too long; the rest is cut");
             return Ok(());
         }
+        let rest = started.daemon.heartbeats.rest();
+        let patience = drain_left.into_iter().chain(rest).min();
         started
             .driver
             .turn(&mut started.daemon, patience)

@@ -1,5 +1,6 @@
 //! The daemon's settings: TOML, environment, flags.
 
+mod heartbeat;
 mod reaching;
 
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ use tautline_core::Network;
 use tautline_std::logs::{self, Format};
 use tautline_std::settings::{Checks, Settings as Layers, Sources};
 
+use crate::places::Places;
+pub(crate) use heartbeat::{Heartbeat, InFlight};
 pub(crate) use reaching::{Notifications, PersistentConnections, Role, Site};
 
 /// Connections at a time, if nothing else is configured.
@@ -96,6 +99,7 @@ pub(crate) struct Settings {
     pub(crate) registration: Registration,
     pub(crate) persistent_connections: PersistentConnections,
     pub(crate) notifications: Notifications,
+    pub(crate) heartbeat: Heartbeat,
     pub(crate) sites: Vec<Site>,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
@@ -236,9 +240,9 @@ impl Settings {
         believed.filter_map(|text| text.parse().ok()).collect()
     }
 
-    /// The names of the sites, by their places.
-    pub(crate) fn site_names(&self) -> Vec<String> {
-        self.sites.iter().map(|site| site.name.clone()).collect()
+    /// The names of subnets and sites.
+    pub(crate) fn places(&self) -> Places {
+        Places::new(self.sites.iter().map(|site| site.name.clone()).collect())
     }
 
     /// How log lines look; `check` has found that it is known.
@@ -258,6 +262,7 @@ impl Settings {
                 self.persistent_connections != new.persistent_connections,
             ),
             ("notifications", self.notifications != new.notifications),
+            ("heartbeat", self.heartbeat != new.heartbeat),
             ("sites", self.sites != new.sites),
             ("log.format", self.log.format != new.log.format),
             ("limits", self.limits != new.limits),
@@ -328,6 +333,7 @@ impl Layers for Settings {
         );
         self.persistent_connections.check(checks);
         self.notifications.check(checks);
+        self.heartbeat.check(&self.places(), checks);
         reaching::check_sites(&self.sites, checks);
         if let Some(connections_max) = &self.limits.connections_max {
             checks.range("limits.connections_max", connections_max, 10..=4_000_000);
@@ -353,6 +359,25 @@ impl Layers for Settings {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is wrong with a file, without its folder.
+    pub(super) fn told(text: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.toml");
+        std::fs::write(&path, text).unwrap();
+        let arguments = ["tautlined", "--config", path.to_str().unwrap()];
+        let flags = Flags::try_parse_from(arguments).unwrap();
+        let folder = format!("{}/", dir.path().display());
+        match flags.sources().load::<Settings>() {
+            Ok(_) => Vec::new(),
+            Err(error) => error
+                .to_string()
+                .replace(&folder, "")
+                .lines()
+                .map(str::to_owned)
+                .collect(),
+        }
+    }
 
     fn load(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Settings, String> {
         let arguments = ["tautlined"].iter().chain(arguments);
@@ -439,6 +464,49 @@ mod tests {
         }
     }
 
+    /// The keys of a section, or of none: a wrong one is told which there are.
+    fn keys_of(section: Option<&str>) -> Vec<String> {
+        let head = section.map_or(String::new(), |name| format!("[{name}]\n"));
+        let error = toml::from_str::<Settings>(&format!("{head}no_key = 0")).unwrap_err();
+        let (_, expected) = error.message().split_once("expected").unwrap_or_default();
+        let words = expected.split('`').skip(1).step_by(2);
+        words.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn each_setting_is_documented_and_no_other() {
+        let mut keys = Vec::new();
+        for name in keys_of(None) {
+            match name.as_str() {
+                "data_dir" | "role" => keys.push(name),
+                // A list, told by an example.
+                "sites" => {}
+                section => {
+                    let below = keys_of(Some(section));
+                    keys.extend(below.iter().map(|key| format!("{section}.{key}")));
+                }
+            }
+        }
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/settings.md");
+        let docs = std::fs::read_to_string(docs).unwrap();
+        let (of_relay, _) = docs.split_once("\n# The agent's settings\n").unwrap();
+        assert!(of_relay.contains("\n    [[sites]]\n"));
+        let mut documented = Vec::new();
+        let mut section = String::new();
+        for line in of_relay.lines().filter(|line| line.starts_with('|')) {
+            let cell = line.split('|').nth(1).unwrap();
+            for key in cell.split('`').skip(1).step_by(2) {
+                match key.strip_suffix('…') {
+                    Some(head) => head.clone_into(&mut section),
+                    None => documented.push(format!("{section}{key}")),
+                }
+            }
+        }
+        documented.sort_unstable();
+        keys.sort_unstable();
+        assert_eq!(documented, keys);
+    }
+
     #[test]
     fn a_reload_tells_what_needs_a_restart() {
         let old = Settings::default();
@@ -448,6 +516,8 @@ mod tests {
         assert_eq!(old.restart_needed_for(&new), [""; 0]);
         new.limits.clients_max = 7;
         new.listen.addresses.clear();
-        assert_eq!(old.restart_needed_for(&new), ["listen", "limits"]);
+        new.heartbeat.period_s = 7;
+        let needed_for = ["listen", "heartbeat", "limits"];
+        assert_eq!(old.restart_needed_for(&new), needed_for);
     }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use signal_hook_mio::v1_0::Signals;
-use tautline_core::relay::Relay;
+use tautline_core::relay::{Limits, Relay};
 use tautline_mio::driver::{Config, Driver, StartError};
 use tautline_std::clock::Clock;
 use tautline_std::data_dir;
@@ -16,8 +16,9 @@ use tautline_std::tls::ServerConfig;
 
 use crate::application::Daemon;
 use crate::figures;
+use crate::heartbeats::Heartbeats;
 use crate::identity::Identity;
-use crate::operator::{Operator, Places};
+use crate::operator::Operator;
 use crate::settings::Settings;
 
 const SIGNALS: usize = 0;
@@ -29,6 +30,8 @@ pub(crate) struct Started {
     pub(crate) signals: Signals,
     pub(crate) address: SocketAddr,
     pub(crate) tls: bool,
+    /// How many clients can hold a connection.
+    pub(crate) lines_max: u32,
     /// Where the data is, if the configuration says so.
     pub(crate) data_dir: Option<PathBuf>,
 }
@@ -71,7 +74,9 @@ pub(crate) fn start(
     // It also keeps others out of the directory.
     let files = Files::open(&dir, FilesLimits::default()).map_err(in_the_way)?;
     let identity = Identity::open(&dir, &clock).map_err(in_the_way)?;
-    let relay = relay(settings, &identity)?;
+    let limits = figures::limits(settings);
+    let connections_max = limits.connections_max;
+    let relay = relay(settings, limits, &identity)?;
     let tls = accept_tls.is_some();
     let config = Config {
         listen: settings.listen.addresses.clone(),
@@ -92,10 +97,13 @@ pub(crate) fn start(
         statistics: driver.statistics(),
         started: clock.now(),
         role: settings.role,
-        places: Places::new(settings.site_names()),
+        heartbeat: settings.heartbeat.clone(),
+        places: settings.places(),
     };
+    let lines_max = settings.persistent_connections.connections_max;
     let daemon = Daemon {
         operator,
+        heartbeats: Heartbeats::default(),
         signalled: false,
         drained: false,
     };
@@ -105,6 +113,7 @@ pub(crate) fn start(
         signals,
         address,
         tls,
+        lines_max: lines_max.min(connections_max),
         data_dir: settings.data_dir.clone(),
     })
 }
@@ -131,11 +140,10 @@ fn data_dir(settings: &Settings) -> Result<PathBuf, String> {
         })
 }
 
-fn relay(settings: &Settings, identity: &Identity) -> Result<Relay, String> {
+fn relay(settings: &Settings, limits: Limits, identity: &Identity) -> Result<Relay, String> {
     let mut seed = [0; 32];
     getrandom::fill(&mut seed).map_err(|error| format!("the system has no randomness: {error}"))?;
     let figures = figures::of(settings, identity);
-    let limits = figures::limits(settings);
     Ok(Relay::new(figures, limits, seed))
 }
 

@@ -110,13 +110,16 @@ fn drive(
         identity_file: dir.join(IDENTITY_FILE),
         handler,
         datagrams_told: 0,
+        heartbeats_told: 0,
     };
     let mut outcome = Ok(());
     driver.run(|client, now, event| {
         let flow = events.handle(client, now, event);
         flow.map_break(|result| outcome = result)
     });
-    tell_datagrams(driver.endpoint().stats(), 0);
+    let stats = driver.endpoint().stats();
+    tell_datagrams(stats, 0);
+    tell_heartbeats(stats, 0);
     // Frees those who have a reply to tell, so that the handler can end.
     drop(driver);
     drop(events);
@@ -156,6 +159,27 @@ fn tell_datagrams(stats: &Stats, told: u64) -> u64 {
     if count > told {
         let (dropped, refused) = (by_reason(dropped), by_reason(refused));
         tracing::info!(taken, dropped, served, refused, "datagrams since the start");
+    }
+    count
+}
+
+/// What the agent's heartbeats did, if that is more than was `told` of; how much
+/// that is.
+fn tell_heartbeats(stats: &Stats, told: u64) -> u64 {
+    let (sent, answered) = (stats.probes_sent, stats.probes_answered);
+    let (late, saved) = (stats.probes_late, stats.probes_saved);
+    let (ended_by_prober, ended_by_monitor) = (stats.ended_by_prober, stats.ended_by_monitor);
+    let count = sent + answered + late + saved + ended_by_prober + ended_by_monitor;
+    if count > told {
+        tracing::info!(
+            sent,
+            answered,
+            late,
+            saved,
+            ended_by_prober,
+            ended_by_monitor,
+            "heartbeats since the start"
+        );
     }
     count
 }

@@ -70,6 +70,20 @@ pub(crate) fn span(seconds: u64) -> String {
     }
 }
 
+/// How long, in milliseconds; below an hour as exact as it is said.
+pub(crate) fn span_ms(millis: u64) -> String {
+    let rest = millis % 60_000;
+    if millis >= 3_600_000 || rest.is_multiple_of(1_000) {
+        return span(millis.div_ceil(1_000));
+    }
+    let seconds = format!("{}.{:03}", rest / 1_000, rest % 1_000);
+    let seconds = seconds.trim_end_matches('0');
+    match millis / 60_000 {
+        0 => format!("{seconds} s"),
+        minutes => format!("{minutes} min {seconds} s"),
+    }
+}
+
 /// Prints to standard output at once.
 pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
@@ -103,6 +117,17 @@ mod tests {
         ];
         for (seconds, expected) in cases {
             assert_eq!(span(seconds), expected);
+            assert_eq!(span_ms(seconds * 1_000), expected);
+        }
+        let cases = [
+            (0, "0 s"),
+            (7, "0.007 s"),
+            (1_500, "1.5 s"),
+            (61_050, "1 min 1.05 s"),
+            (3_600_001, "1 h 0 min"),
+        ];
+        for (millis, expected) in cases {
+            assert_eq!(span_ms(millis), expected);
         }
     }
 }

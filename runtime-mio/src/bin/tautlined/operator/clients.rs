@@ -7,8 +7,8 @@ use tautline_core::relay::Relay;
 
 use super::answer::Answer;
 use super::pages::{self, Rows};
-use super::places::Places;
 use super::query::Query;
+use crate::places::Places;
 
 /// What the list may be asked with.
 pub(super) const PARAMETERS: [&str; 5] = ["after", "limit", "state", "subnet", "site"];
@@ -123,7 +123,7 @@ impl Filter {
         });
         let site = query.text("site").map(|name| {
             let site = places.find_site(name);
-            site.ok_or_else(|| Answer::wrong_query(&format!("site: there is no site {name:?}.")))
+            site.map_err(|error| Answer::wrong_query(&format!("site: {error}.")))
         });
         Ok(Self {
             connection: connection.transpose()?,

@@ -3,15 +3,13 @@
 
 mod answer;
 mod clients;
+mod heartbeat;
 mod missing;
 mod notifications;
 mod pages;
-mod places;
 mod query;
 mod status;
 mod subnets;
-
-pub(crate) use places::Places;
 
 use subtle::ConstantTimeEq as _;
 use tautline_core::http::{Reading, ResponseBody, ResponseHead};
@@ -22,7 +20,8 @@ use tautline_std::private::Secret;
 
 use crate::metrics;
 use crate::page::{self, Asset};
-use crate::settings::Role;
+use crate::places::Places;
+use crate::settings::{Heartbeat, Role};
 use answer::Answer;
 use query::Query;
 
@@ -39,6 +38,8 @@ pub(crate) struct Operator {
     /// When the relay was started.
     pub(crate) started: Instant,
     pub(crate) role: Role,
+    /// As it was set.
+    pub(crate) heartbeat: Heartbeat,
     /// The names of sites.
     pub(crate) places: Places,
 }
@@ -126,7 +127,7 @@ impl Operator {
                 Answer::problem(503, "draining", "The relay is shutting down.")
             }
             Route::Ready => Answer::text(200, "ready\n"),
-            Route::Metrics => match metrics::encode(&relay.stats(), &self.statistics) {
+            Route::Metrics => match metrics::encode(relay, &self.statistics) {
                 Ok(text) => Answer::metrics(text),
                 Err(_) => Answer::problem(500, "internal", "The metrics cannot be encoded."),
             },
@@ -134,7 +135,7 @@ impl Operator {
             Route::Clients => {
                 clients::list(now, &self.places, relay, &query(&clients::PARAMETERS)?)?
             }
-            Route::Subnets => subnets::list(&self.places, relay, &query(&pages::PARAMETERS)?)?,
+            Route::Subnets => subnets::list(now, &self.places, relay, &query(&pages::PARAMETERS)?)?,
             Route::Notification(id) => {
                 notifications::show(now, relay, notification(id)?, &query(&["after"])?)?
             }

@@ -11,8 +11,8 @@ use tautline_core::relay::{Relay, To};
 use tautline_core::{ClientId, Instant, NotificationId};
 
 use super::answer::{Answer, GONE};
-use super::places::Places;
 use super::query::Query;
+use crate::places::Places;
 
 /// Replies of one answer.
 const REPLIES_MAX: usize = 500;
@@ -174,13 +174,10 @@ fn target(places: &Places, target: &AskTarget) -> Result<To, Answer> {
             .find(subnet)
             .map(To::Subnet)
             .map_err(|error| malformed(&format!("target.subnet: {error}."))),
-        (None, None, Some(site), None) => places.find_site(site).map(To::Site).ok_or_else(|| {
-            Answer::problem(
-                404,
-                "no-site",
-                &format!("target.site: there is no site {site:?}."),
-            )
-        }),
+        (None, None, Some(site), None) => places
+            .find_site(site)
+            .map(To::Site)
+            .map_err(|error| Answer::problem(404, "no-site", &format!("target.site: {error}."))),
         (None, None, None, Some(true)) => Ok(To::All),
         _ => Err(malformed(
             "target has to be {\"client\": \"<id>\"}, {\"subnet\": \"<name>\"}, \

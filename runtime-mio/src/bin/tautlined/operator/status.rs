@@ -8,6 +8,7 @@ use tautline_core::relay::Relay;
 
 use super::Operator;
 use super::answer::Answer;
+use super::heartbeat::Heartbeat;
 
 #[derive(Serialize)]
 struct Status {
@@ -22,6 +23,7 @@ struct Status {
     persistent_connections: PersistentConnections,
     notifications: Notifications,
     tests: Tests,
+    heartbeat: Heartbeat,
 }
 
 #[derive(Serialize)]
@@ -85,6 +87,7 @@ pub(super) fn show(operator: &Operator, now: Instant, relay: &Relay) -> Answer {
             sent: stats.tests_sent,
             proven: stats.tests_proven,
         },
+        heartbeat: Heartbeat::of(&operator.heartbeat, &operator.places, relay),
     };
     Answer::json(200, &status)
 }

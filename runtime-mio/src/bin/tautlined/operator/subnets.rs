@@ -1,12 +1,14 @@
 //! `GET /v1/subnets`: where the clients are.
 
 use serde::Serialize;
+use tautline_core::Instant;
 use tautline_core::relay::Relay;
 
 use super::answer::Answer;
+use super::heartbeat::Learned;
 use super::pages::{self, Rows};
-use super::places::Places;
 use super::query::Query;
+use crate::places::Places;
 
 #[derive(Serialize)]
 struct Page {
@@ -22,9 +24,16 @@ struct Row {
     connected: usize,
     /// Of them, with a grant and no connection yet.
     granted: usize,
+    /// The period of its heartbeats, if that is learned.
+    heartbeat: Option<Learned>,
 }
 
-pub(super) fn list(places: &Places, relay: &Relay, query: &Query<'_>) -> Result<Answer, Answer> {
+pub(super) fn list(
+    now: Instant,
+    places: &Places,
+    relay: &Relay,
+    query: &Query<'_>,
+) -> Result<Answer, Answer> {
     let subnet_from = |place| relay.subnet_from(place);
     let Rows { rows, next } = pages::collect(query, subnet_from, |subnet| {
         Some(Row {
@@ -32,6 +41,9 @@ pub(super) fn list(places: &Places, relay: &Relay, query: &Query<'_>) -> Result<
             clients: subnet.clients,
             connected: subnet.connected,
             granted: subnet.granted,
+            heartbeat: relay
+                .subnet_period(&subnet)
+                .map(|period| Learned::of(now, period.period, period.lesson)),
         })
     })?;
     let subnets = rows;

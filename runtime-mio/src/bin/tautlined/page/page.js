@@ -37,6 +37,12 @@ function span(seconds) {
   return `${Math.floor(seconds / length)} ${name}`;
 }
 
+// By a probe or by the monitor, whichever is sooner.
+function foundWithin(heartbeat) {
+  const limits = [heartbeat.worst_case_ms, heartbeat.monitor_worst_case_ms].filter((limit) => limit !== null);
+  return limits.length === 0 ? "off" : `${Math.min(...limits) / 1000} s`;
+}
+
 function show(status) {
   const figures = [
     ["Clients", status.clients],
@@ -46,6 +52,8 @@ function show(status) {
     ["Notifications alive", status.notifications.alive],
     ["Notifications sent", Object.values(status.notifications.sent).reduce((sum, count) => sum + count, 0)],
     ["Replies", status.notifications.replies],
+    ["A dead client is found within", foundWithin(status.heartbeat)],
+    ["Ended for silence", status.heartbeat.ended.response_timeout + status.heartbeat.ended.heartbeat],
     ["Up for", span(status.uptime_s)],
     ["Version", status.version],
   ];

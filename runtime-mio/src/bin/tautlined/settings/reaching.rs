@@ -219,29 +219,7 @@ fn check_networks<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
-    use super::super::{Flags, Settings};
-    use clap::Parser as _;
-
-    /// What is wrong with a file, without its folder.
-    fn told(text: &str) -> Vec<String> {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("a.toml");
-        fs::write(&path, text).unwrap();
-        let arguments = ["tautlined", "--config", path.to_str().unwrap()];
-        let flags = Flags::try_parse_from(arguments).unwrap();
-        let folder = format!("{}/", dir.path().display());
-        match flags.sources().load::<Settings>() {
-            Ok(_) => Vec::new(),
-            Err(error) => error
-                .to_string()
-                .replace(&folder, "")
-                .lines()
-                .map(str::to_owned)
-                .collect(),
-        }
-    }
+    use super::super::tests::told;
 
     #[test]
     fn short_timers_of_a_test_are_sound() {

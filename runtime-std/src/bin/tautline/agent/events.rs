@@ -11,7 +11,7 @@ use tautline_std::origin::Origin;
 
 use super::answers::{Machine, NO_HANDLER};
 use super::handler::{Handler, Job};
-use super::tell_datagrams;
+use super::{tell_datagrams, tell_heartbeats};
 use crate::Failure;
 
 /// Handles the client's events.
@@ -22,6 +22,8 @@ pub(super) struct Events<'a> {
     pub(super) handler: Option<Handler>,
     /// Datagrams that the log knows of.
     pub(super) datagrams_told: u64,
+    /// What its heartbeats did that the log knows of.
+    pub(super) heartbeats_told: u64,
 }
 
 impl Events<'_> {
@@ -41,6 +43,7 @@ impl Events<'_> {
             } => {
                 tracing::info!(client = %id, granted, reason, "registered");
                 self.datagrams_told = tell_datagrams(client.stats(), self.datagrams_told);
+                self.heartbeats_told = tell_heartbeats(client.stats(), self.heartbeats_told);
             }
             Event::Reached => tracing::info!("datagrams reach this machine"),
             Event::AttemptFailed {
