@@ -51,8 +51,7 @@ fn main() -> ExitCode {
         (figure(0, 19_000), figure(1, 9_000), figure(2, 60).max(1));
     assert!(silent <= connections, "more are silent than there are");
 
-    let fleet = Fleet::start(connections as usize, &period_s.to_string(), "5000", "auto");
-    let fleet = compare(fleet, Duration::from_secs(period_s.into()));
+    let fleet = compare(connections as usize, period_s);
     let many = silence::fall(fleet, silent as usize);
     let few = Fleet::start(400, "10", "500", "1");
     let few = silence::fall(few, 200);
@@ -73,14 +72,17 @@ struct Figures {
     mean: f64,
 }
 
-/// Idle connections to the relay and to the bare loop.
-fn compare(mut fleet: Fleet, period: Duration) -> Fleet {
-    let connections = fleet.connections();
+/// Idle connections to the bare loop and to the relay, which is handed on.
+fn compare(connections: usize, period_s: u32) -> Fleet {
+    let period = Duration::from_secs(period_s.into());
     println!("{connections} idle connections, each is asked every {period:?}; {PERIODS} periods");
     println!(
         "{:<12} {:>9} {:>15} {:>10}   busiest second",
         "", "of a core", "CPU per probe", "probes"
     );
+    let bare = measure(&mut Bare::start(connections, period), period);
+    print_line("bare loop", &bare);
+    let mut fleet = Fleet::start(connections, &period_s.to_string(), "5000", "auto");
     // The greetings are traffic, too.
     fleet.peers().serve_until(Instant::now() + period);
     let before = fleet.probes();
@@ -89,12 +91,9 @@ fn compare(mut fleet: Fleet, period: Duration) -> Fleet {
     let [sent, answered, saved] = [0, 1, 2].map(|it| after[it] - before[it]);
     print_line("tautlined", &relay);
     println!("  by its own count {sent} sent, {answered} answered, {saved} saved by traffic");
-    let mut bare = Bare::start(connections, period);
-    let loop_ = measure(&mut bare, period);
-    print_line("bare loop", &loop_);
     println!(
         "tautlined : bare loop = {:.2}; at most {} % of a core is wanted: {}\n",
-        relay.micros_per_probe / loop_.micros_per_probe,
+        relay.micros_per_probe / bare.micros_per_probe,
         CORE_SHARE_MAX * 100.0,
         match relay.share <= CORE_SHARE_MAX {
             true => "kept",
