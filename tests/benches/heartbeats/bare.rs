@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{Timespec, epoll};
 use tautline_core::wire::message::{Ping, ToClient};
 
-/// Takes connections, says so, and pings each once in a period, spread evenly,
-/// until its process is ended.
-pub(crate) fn serve(count: usize, period: Duration) {
+/// Takes connections, says so, and pings each once in a period, spread evenly
+/// over moments that are `grain_ms` apart, until its process is ended.
+pub(crate) fn serve(count: usize, period: Duration, grain_ms: u64) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     println!("{}", listener.local_addr().expect("an address"));
     let poll = epoll::create(epoll::CreateFlags::CLOEXEC).expect("epoll");
@@ -32,11 +32,13 @@ pub(crate) fn serve(count: usize, period: Duration) {
     let mut events = Vec::with_capacity(1_024);
     let mut pong = [0; 64];
     let start = Instant::now();
-    let step = period.div_f64(count.max(1) as f64);
-    let mut pings = 0_u32;
+    let micros = period.as_micros() as u64 / count.max(1) as u64;
+    let moment =
+        |ping: u64| start + Duration::from_millis(ping * micros / 1_000 / grain_ms * grain_ms);
+    let mut pings = 0;
     // Whoever started it ends it, or the loop ends with who has gone.
     loop {
-        let wait = (start + step * pings).saturating_duration_since(Instant::now());
+        let wait = moment(pings).saturating_duration_since(Instant::now());
         // In whole milliseconds, as the daemon sleeps.
         let millis = wait.as_micros().div_ceil(1_000) as i64;
         let timeout = Timespec {
@@ -53,7 +55,7 @@ pub(crate) fn serve(count: usize, period: Duration) {
                 Ok(_) => {}
             }
         }
-        while start + step * pings <= Instant::now() {
+        while moment(pings) <= Instant::now() {
             let mut socket = &sockets[pings as usize % sockets.len()];
             if socket.write_all(ping).is_err() {
                 return;

@@ -1,10 +1,11 @@
 //! Heartbeats at full scale: what idle connections cost the relay daemon,
 //! beside a bare loop that writes one ping and reads one pong for each
-//! connection and period; and whether all who fall silent at once are ended in
+//! connection and period, each alone at its moment or grouped as the relay's
+//! prober groups them; and whether all who fall silent at once are ended in
 //! time, and none else.
 //!
 //! ```sh
-//! cargo bench -p tautline-tests --bench heartbeats                    # 10 minutes
+//! cargo bench -p tautline-tests --bench heartbeats                    # 12 minutes
 //! cargo bench -p tautline-tests --bench heartbeats -- 2000 900 10     # connections, silent, period in s
 //! ```
 //!
@@ -28,6 +29,8 @@ use servers::{Bare, Fleet, Probed};
 
 /// Over so many whole periods CPU time is taken.
 const PERIODS: u32 = 2;
+/// How far apart the prober's moments are in periods of a minute and more.
+const GRAIN_MS: u64 = 50;
 /// CPU time that is wanted at most, as a share of one core.
 const CORE_SHARE_MAX: f64 = 0.02;
 
@@ -35,9 +38,9 @@ fn main() -> ExitCode {
     let arguments = std::env::args().skip(1).filter(|it| it != "--bench");
     let mut arguments = arguments.peekable();
     if arguments.next_if_eq("bare").is_some() {
-        let mut figure = || arguments.next()?.parse().ok();
-        let (count, period_ms) = figure().zip(figure()).expect("two figures");
-        bare::serve(count as usize, Duration::from_millis(period_ms));
+        let mut figure = || -> Option<u64> { arguments.next()?.parse().ok() };
+        let [count, period_ms, grain_ms] = [(); 3].map(|()| figure().expect("three figures"));
+        bare::serve(count as usize, Duration::from_millis(period_ms), grain_ms);
         return ExitCode::SUCCESS;
     }
     let figures: Vec<u32> = arguments
@@ -72,16 +75,18 @@ struct Figures {
     mean: f64,
 }
 
-/// Idle connections to the bare loop and to the relay, which is handed on.
+/// Idle connections to the bare loops and to the relay, which is handed on.
 fn compare(connections: usize, period_s: u32) -> Fleet {
     let period = Duration::from_secs(period_s.into());
     println!("{connections} idle connections, each is asked every {period:?}; {PERIODS} periods");
     println!(
-        "{:<12} {:>9} {:>15} {:>10}   busiest second",
+        "{:<14} {:>9} {:>15} {:>10}   busiest second",
         "", "of a core", "CPU per probe", "probes"
     );
-    let bare = measure(&mut Bare::start(connections, period), period);
-    print_line("bare loop", &bare);
+    let alone = measure(&mut Bare::start(connections, period, 1), period);
+    print_line("bare, alone", &alone);
+    let grouped = measure(&mut Bare::start(connections, period, GRAIN_MS), period);
+    print_line("bare, grouped", &grouped);
     let mut fleet = Fleet::start(connections, &period_s.to_string(), "5000", "auto");
     // The greetings are traffic, too.
     fleet.peers().serve_until(Instant::now() + period);
@@ -92,8 +97,9 @@ fn compare(connections: usize, period_s: u32) -> Fleet {
     print_line("tautlined", &relay);
     println!("  by its own count {sent} sent, {answered} answered, {saved} saved by traffic");
     println!(
-        "tautlined : bare loop = {:.2}; at most {} % of a core is wanted: {}\n",
-        relay.micros_per_probe / bare.micros_per_probe,
+        "tautlined : bare = {:.2} alone, {:.2} grouped; at most {} % of a core is wanted: {}\n",
+        relay.micros_per_probe / alone.micros_per_probe,
+        relay.micros_per_probe / grouped.micros_per_probe,
         CORE_SHARE_MAX * 100.0,
         match relay.share <= CORE_SHARE_MAX {
             true => "kept",
@@ -112,7 +118,7 @@ fn print_line(name: &str, figures: &Figures) {
         mean,
     } = figures;
     println!(
-        "{name:<12} {:>7.2} % {micros_per_probe:>12.1} µs {probes:>10}   \
+        "{name:<14} {:>7.2} % {micros_per_probe:>12.1} µs {probes:>10}   \
          {busiest}, {:.2} of the mean {mean:.1}",
         share * 100.0,
         *busiest as f64 / mean

@@ -77,11 +77,12 @@ pub(crate) struct Bare {
 }
 
 impl Bare {
-    pub(crate) fn start(connections: usize, period: Duration) -> Self {
-        let figures = [connections.to_string(), period.as_millis().to_string()];
+    /// Its moments are so many milliseconds apart.
+    pub(crate) fn start(connections: usize, period: Duration, grain_ms: u64) -> Self {
+        let figures = [connections as u64, period.as_millis() as u64, grain_ms];
         let child = Command::new(std::env::current_exe().expect("a path"))
             .arg("bare")
-            .args(figures)
+            .args(figures.map(|figure| figure.to_string()))
             .stdout(Stdio::piped())
             .spawn()
             .expect("the bare loop starts");
