@@ -29,12 +29,16 @@ impl<'a> SourceFile<'a> {
 
     /// Where each key is set: `file:line`.
     pub(super) fn origins(&self) -> BTreeMap<String, String> {
-        let mut origins = BTreeMap::new();
-        for (key, span) in self.spans() {
-            let (line, _) = self.position(span.start);
-            origins.insert(key, format!("{}:{line}", self.path.display()));
-        }
-        origins
+        // There may be thousands of keys: the lines are counted once.
+        let newlines: Vec<_> = self.text.match_indices('\n').map(|(at, _)| at).collect();
+        let path = self.path.display();
+        let spans = self.spans().into_iter();
+        spans
+            .map(|(key, span)| {
+                let line = 1 + newlines.partition_point(|newline| *newline < span.start);
+                (key, format!("{path}:{line}"))
+            })
+            .collect()
     }
 
     fn explain(&self, error: &toml::de::Error) -> SettingsError {

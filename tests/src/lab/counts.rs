@@ -20,6 +20,10 @@ pub struct Counts {
     /// Connections that were opened, each repeated try counted, by whom they
     /// went to and his port.
     pub tcp_opened: Packets,
+    /// Packets of connections that arrived, by the other end and its port.
+    pub tcp_in: Packets,
+    /// Those that left, by the other end and its port.
+    pub tcp_out: Packets,
 }
 
 impl Counts {
@@ -29,6 +33,8 @@ impl Counts {
             udp_in: packets(&listed, "udp_in"),
             udp_out: packets(&listed, "udp_out"),
             tcp_opened: packets(&listed, "tcp_opened"),
+            tcp_in: packets(&listed, "tcp_in"),
+            tcp_out: packets(&listed, "tcp_out"),
         }
     }
 
@@ -38,6 +44,8 @@ impl Counts {
             udp_in: difference(&self.udp_in, &earlier.udp_in),
             udp_out: difference(&self.udp_out, &earlier.udp_out),
             tcp_opened: difference(&self.tcp_opened, &earlier.tcp_opened),
+            tcp_in: difference(&self.tcp_in, &earlier.tcp_in),
+            tcp_out: difference(&self.tcp_out, &earlier.tcp_out),
         }
     }
 }

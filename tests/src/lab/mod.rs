@@ -31,7 +31,7 @@ mod town;
 
 pub use counts::{Counts, Packets};
 pub use operator::Operator;
-pub use router::Router;
+pub use router::{Router, Way};
 pub use town::{Host, Lab, Site};
 
 /// TCP of the relay, UDP of the clients.

@@ -18,6 +18,25 @@ pub struct Router {
     gateway: Ipv4Addr,
 }
 
+/// A direction through a router.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the site's hosts.
+    Inward,
+    /// From them.
+    Outward,
+}
+
+impl Way {
+    /// The set of the rules whose hosts nothing passes this way.
+    const fn cut(self) -> &'static str {
+        match self {
+            Self::Inward => "cut_inward",
+            Self::Outward => "cut_outward",
+        }
+    }
+}
+
 impl Router {
     /// In a namespace whose interfaces `wan` and `lan` are up.
     pub(super) fn new(space: Space, address: Ipv4Addr, gateway: Ipv4Addr) -> Self {
@@ -36,12 +55,23 @@ impl Router {
 
     /// From now on everything from and to this host vanishes here.
     pub fn cut(&self, host: &Host) {
-        self.change("add", "cut", host);
+        self.cut_way(host, Way::Inward);
+        self.cut_way(host, Way::Outward);
     }
 
-    /// The end of [`cut`](Self::cut).
+    /// From now on everything to or from this host vanishes here; the other way
+    /// is as it was.
+    pub fn cut_way(&self, host: &Host, way: Way) {
+        self.change("add", way.cut(), host);
+    }
+
+    /// The end of [`cut`](Self::cut) and [`cut_way`](Self::cut_way).
     pub fn mend(&self, host: &Host) {
-        self.change("delete", "cut", host);
+        for way in [Way::Inward, Way::Outward] {
+            // What is not there cannot be deleted.
+            self.change("add", way.cut(), host);
+            self.change("delete", way.cut(), host);
+        }
     }
 
     /// From now on a connection that this host opens is refused; those that are

@@ -7,7 +7,8 @@
 /// connection that it has forgotten. Only those in `refused` are told.
 pub(super) const ROUTER: &str = r#"
 table ip router {
-    set cut { type ipv4_addr; }
+    set cut_outward { type ipv4_addr; }
+    set cut_inward { type ipv4_addr; }
     set refused { type ipv4_addr; }
     counter udp_dropped { }
     counter unknown_dropped { }
@@ -25,8 +26,8 @@ table ip router {
     }
     chain pass {
         type filter hook forward priority filter; policy accept;
-        ip saddr @cut drop
-        ip daddr @cut drop
+        ip saddr @cut_outward drop
+        ip daddr @cut_inward drop
         ct state invalid counter name unknown_dropped drop
         ip saddr @refused tcp flags syn reject with tcp reset
         iifname "wan" ct state new drop
@@ -51,20 +52,25 @@ table ip internet {
 "#;
 
 /// A host's: every datagram is counted by the other's address and the port that
-/// it goes to, and the first packet of every connection that is opened.
+/// it goes to, and the first packet of every connection that is opened; packets
+/// of connections by the other end's address and port.
 pub(super) const COUNTERS: &str = r#"
 table ip counted {
     set udp_in { type ipv4_addr . inet_service; size 4096; flags dynamic; counter; }
     set udp_out { type ipv4_addr . inet_service; size 4096; flags dynamic; counter; }
     set tcp_opened { type ipv4_addr . inet_service; size 4096; flags dynamic; counter; }
+    set tcp_in { type ipv4_addr . inet_service; size 4096; flags dynamic; counter; }
+    set tcp_out { type ipv4_addr . inet_service; size 4096; flags dynamic; counter; }
     chain arrive {
         type filter hook input priority filter; policy accept;
         meta l4proto udp update @udp_in { ip saddr . udp dport counter }
+        meta l4proto tcp update @tcp_in { ip saddr . tcp sport counter }
     }
     chain leave {
         type filter hook output priority filter; policy accept;
         meta l4proto udp update @udp_out { ip daddr . udp dport counter }
         tcp flags & (syn | ack) == syn update @tcp_opened { ip daddr . tcp dport counter }
+        meta l4proto tcp update @tcp_out { ip daddr . tcp dport counter }
     }
 }
 "#;

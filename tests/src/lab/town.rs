@@ -49,8 +49,8 @@ pub struct Site<const N: usize> {
     pub router: Router,
     /// The machines of the site.
     pub clients: [Host; N],
-    /// Held, so that it ends with the site.
-    _switch: Space,
+    /// What joins them.
+    switch: Space,
 }
 
 /// A machine with one interface.
@@ -224,6 +224,30 @@ impl Lab {
             .collect()
     }
 
+    /// Pulls a machine's cable: nothing comes or goes any more, and nobody is
+    /// told.
+    pub fn unplug(&self, host: &Host) {
+        self.set_cable(host, "down");
+    }
+
+    /// The end of [`unplug`](Self::unplug).
+    pub fn plug_in(&self, host: &Host) {
+        self.set_cable(host, "up");
+    }
+
+    /// The other end of it is at the site's switch, else at the internet.
+    fn set_cable(&self, host: &Host, state: &str) {
+        let is_it = |one: &Host| one.name == host.name;
+        let at = if self.north.clients.iter().any(is_it) {
+            &self.north.switch
+        } else if self.south.clients.iter().any(is_it) {
+            &self.south.switch
+        } else {
+            &self.internet
+        };
+        at.links(&format!("link set {} {state}\n", host.name));
+    }
+
     /// Prints a line of the story, with the seconds since the lab was built.
     pub fn tell(&self, what: impl Display) {
         println!("{:6.1} s  {what}", self.built.elapsed().as_secs_f32());
@@ -335,7 +359,7 @@ impl Builder {
         Site {
             router: Router::new(router, address, provider),
             clients,
-            _switch: switch,
+            switch,
         }
     }
 }

@@ -10,6 +10,7 @@ mod clones;
 mod failures;
 mod firewall;
 mod ground;
+mod heartbeats;
 mod liars;
 mod sites;
 mod story;

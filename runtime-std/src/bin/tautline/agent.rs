@@ -111,6 +111,7 @@ fn drive(
         handler,
         datagrams_told: 0,
         heartbeats_told: 0,
+        has_told_end: false,
     };
     let mut outcome = Ok(());
     driver.run(|client, now, event| {

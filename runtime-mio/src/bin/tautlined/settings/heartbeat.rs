@@ -36,6 +36,8 @@ pub(crate) struct Heartbeat {
     pub(crate) frequency_s: u32,
     /// Whether periods are shortened where connections keep dying idle.
     pub(crate) learning: bool,
+    /// No period is shortened below it.
+    pub(crate) learning_period_min_s: u32,
     /// Periods that differ.
     pub(crate) periods: Vec<Period>,
 }
@@ -67,6 +69,7 @@ impl Default for Heartbeat {
             heartbeat_s: 0,
             frequency_s: 60,
             learning: false,
+            learning_period_min_s: 10,
             periods: Vec::new(),
         }
     }
@@ -76,7 +79,8 @@ impl Heartbeat {
     /// What the relay is told; `check` has found that it is sound.
     pub(crate) fn of_relay(&self, places: &Places) -> HeartbeatSettings {
         let periods = self.periods.iter().filter_map(|period| {
-            let (_, group) = period.group(places).ok()?;
+            let (name, text) = period.named().ok()?;
+            let group = group(places, name, text).ok()?;
             Some((group, seconds(period.period_s)))
         });
         HeartbeatSettings {
@@ -91,7 +95,10 @@ impl Heartbeat {
             periods: periods.collect(),
             heartbeat: seconds(self.heartbeat_s),
             frequency: seconds(self.frequency_s),
-            learning: self.learning.then(LearnerSettings::default),
+            learning: self.learning.then(|| LearnerSettings {
+                period_min: seconds(self.learning_period_min_s),
+                ..LearnerSettings::default()
+            }),
         }
     }
 
@@ -108,6 +115,11 @@ impl Heartbeat {
             &self.response_timeout_ms,
             100..=3_600_000,
         );
+        checks.range(
+            "heartbeat.learning_period_min_s",
+            &self.learning_period_min_s,
+            1..=SECONDS_MAX,
+        );
         if let InFlight::Window(probes) = &self.in_flight {
             checks.range("heartbeat.in_flight", probes, 1..=IN_FLIGHT_MAX);
         }
@@ -123,59 +135,49 @@ impl Heartbeat {
                 &period.period_s,
                 0..=SECONDS_MAX,
             );
-            match period.group(places) {
-                Ok((name, group)) => {
+            match period.named() {
+                Err(what) => checks.require(&key, false, || what.into()),
+                Ok((name, text)) => {
                     let key = format!("{key}.{name}");
-                    checks.require(&key, taken.insert(group), || {
-                        "has another period already".into()
-                    });
+                    match group(places, name, text) {
+                        Err(error) => {
+                            checks.require(&key, false, || format!("is {text:?}, but {error}"));
+                        }
+                        Ok(group) => checks.require(&key, taken.insert(group), || {
+                            format!("is {text:?}, which has another period already")
+                        }),
+                    }
                 }
-                Err((Some(name), what)) => {
-                    checks.require(&format!("{key}.{name}"), false, || what);
-                }
-                Err((None, what)) => checks.require(&key, false, || what),
             }
         }
     }
 }
 
 impl Period {
-    /// The key that says whose it is, and who that is; else the key and what is
-    /// wrong with it.
-    #[expect(clippy::type_complexity, reason = "a key beside either")]
-    fn group(
-        &self,
-        places: &Places,
-    ) -> Result<(&'static str, Group), (Option<&'static str>, String)> {
+    /// The key that says whose it is, and what it says.
+    fn named(&self) -> Result<(&'static str, &str), &'static str> {
         match (&self.subnet, &self.site, &self.client) {
-            (Some(text), None, None) => {
-                let subnet = places.find(text);
-                let subnet = subnet.map_err(|error| (Some("subnet"), wrong(text, &error)))?;
-                Ok(("subnet", Group::Subnet(subnet)))
+            (Some(text), None, None) => Ok(("subnet", text)),
+            (None, Some(text), None) => Ok(("site", text)),
+            (None, None, Some(text)) => Ok(("client", text)),
+            (None, None, None) => Err("needs a subnet, a site or a client"),
+            _ => {
+                Err("has more than one of subnet, site and client; each needs a period of its own")
             }
-            (None, Some(text), None) => {
-                let site = places.find_site(text);
-                let site = site.map_err(|error| (Some("site"), wrong(text, &error)))?;
-                Ok(("site", Group::Site(site)))
-            }
-            (None, None, Some(text)) => {
-                let client: Result<ClientId, _> = text.parse();
-                let is_wrong = |error| (Some("client"), format!("is {text:?}, but {error}"));
-                let client = client.map_err(is_wrong)?;
-                Ok(("client", Group::Client(client)))
-            }
-            (None, None, None) => Err((None, "needs a subnet, a site or a client".into())),
-            _ => Err((
-                None,
-                "has more than one of subnet, site and client; each needs a period of its own"
-                    .into(),
-            )),
         }
     }
 }
 
-fn wrong(text: &str, error: &str) -> String {
-    format!("is {text:?}, but {error}")
+/// Who that is; else what is wrong with it.
+fn group(places: &Places, name: &str, text: &str) -> Result<Group, String> {
+    match name {
+        "subnet" => places.find(text).map(Group::Subnet),
+        "site" => places.find_site(text).map(Group::Site),
+        _ => {
+            let client: Result<ClientId, _> = text.parse();
+            client.map(Group::Client).map_err(|error| error.to_string())
+        }
+    }
 }
 
 fn seconds(count: u32) -> Duration {
@@ -239,7 +241,7 @@ mod tests {
     #[test]
     fn every_setting_reaches_the_relay() {
         let text = "[heartbeat]\nperiod_s = 600\nresponse_timeout_ms = 100\nin_flight = 1\nheartbeat_s = 1201\n\
-                    frequency_s = 30\nlearning = true\n[[heartbeat.periods]]\nsite = \"oslo\"\nperiod_s = 0\n\
+                    frequency_s = 30\nlearning = true\nlearning_period_min_s = 9\n[[heartbeat.periods]]\nsite = \"oslo\"\nperiod_s = 0\n\
                     [[heartbeat.periods]]\nsubnet = \"10.0.0.0/24@site:berlin\"\nperiod_s = 86400\n\
                     [[heartbeat.periods]]\nclient = \"9c9bb58ea5c26e556d15087e31d1bd30\"\nperiod_s = 7\n";
         let text = format!("{text}{SITES}");
@@ -261,7 +263,10 @@ mod tests {
             ],
             heartbeat: seconds(1_201),
             frequency: seconds(30),
-            learning: Some(LearnerSettings::default()),
+            learning: Some(LearnerSettings {
+                period_min: seconds(9),
+                ..LearnerSettings::default()
+            }),
         };
         assert_eq!(settings.heartbeat.of_relay(&places), expected);
     }
@@ -269,7 +274,7 @@ mod tests {
     #[test]
     fn what_is_out_of_range_is_told_with_its_place() {
         let text = "[heartbeat]\nperiod_s = 86401\nresponse_timeout_ms = 99\nin_flight = 0\n\
-                    heartbeat_s = 86401\nfrequency_s = 86401\n";
+                    heartbeat_s = 86401\nfrequency_s = 86401\nlearning_period_min_s = 0\n";
         assert_eq!(
             told(text),
             [
@@ -277,6 +282,7 @@ mod tests {
                 "a.toml:5: heartbeat.heartbeat_s is 86401, but must be 0 to 86400",
                 "a.toml:6: heartbeat.frequency_s is 86401, but must be 0 to 86400",
                 "a.toml:3: heartbeat.response_timeout_ms is 99, but must be 100 to 3600000",
+                "a.toml:7: heartbeat.learning_period_min_s is 0, but must be 1 to 86400",
                 "a.toml:4: heartbeat.in_flight is 0, but must be 1 to 4000000",
             ]
         );
@@ -318,7 +324,7 @@ mod tests {
                 format!(
                     "a.toml:14: heartbeat.periods[4].subnet is \"10.0.0.0/24@site:rome\", but {known}"
                 ),
-                "a.toml:20: heartbeat.periods[6].site has another period already".to_owned(),
+                "a.toml:20: heartbeat.periods[6].site is \"oslo\", which has another period already".to_owned(),
             ]
         );
         let told_first = |text| told(text).remove(0);

@@ -24,6 +24,8 @@ pub(super) struct Events<'a> {
     pub(super) datagrams_told: u64,
     /// What its heartbeats did that the log knows of.
     pub(super) heartbeats_told: u64,
+    /// That a heartbeat has ended the line was told; its end is the next event.
+    pub(super) has_told_end: bool,
 }
 
 impl Events<'_> {
@@ -34,6 +36,7 @@ impl Events<'_> {
         now: Instant,
         event: Event,
     ) -> ControlFlow<Result<(), Failure>> {
+        let has_told_end = std::mem::take(&mut self.has_told_end);
         match event {
             Event::Registered {
                 client: id,
@@ -90,8 +93,12 @@ impl Events<'_> {
                 // Mostly the agent's own, whose greeting comes later than this.
                 tracing::info!("a newer line of this client takes the place of this one");
             }
+            Event::Disconnected { why } if has_told_end => {
+                tracing::debug!(%why, "the line is gone");
+            }
             Event::Disconnected { why } => tracing::warn!(%why, "the line is gone"),
             Event::HeartbeatEnded { silent_for, rule } => {
+                self.has_told_end = true;
                 let relay = self.relays.get(client.relay()).map(tracing::field::display);
                 tracing::warn!(
                     relay,
