@@ -9,7 +9,7 @@
 //! - [`binaries`] builds the programs and examples that tests and benchmarks start,
 //!   `program` is one that runs, `session` a relay and its agents, `lab` a small
 //!   internet for them;
-//! - [`fleet`] is what a client sends, for benchmarks that need very many;
+//! - [`fleet`] is very many clients on a relay daemon, without an endpoint for each;
 //!   [`idle`] is a relay whose clients say nothing until they are asked.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.

@@ -32,7 +32,9 @@ const WALK_STEPS: u32 = 1_024;
 /// follows from its place alone: the places 0, 1, 2, … are spread evenly
 /// (golden ratio), whether they are taken at once or one by one. So a
 /// connection is probed exactly a period after the start of its last probe,
-/// and a fleet never all at once.
+/// and a fleet never all at once. Moments are a 1,200th of the period apart,
+/// 1 ms to 50 ms: a few of many connections share one, and a turn of the
+/// driver's loop.
 ///
 /// **Saved.** If bytes were both sent and received within the last half of the
 /// period, the probe is put off by half a period: neither direction is ever

@@ -20,6 +20,11 @@ const SPAN: u64 = PERIOD + TIMEOUT;
 /// 2^32 divided by the golden ratio.
 const GOLDEN: u128 = 2_654_435_769;
 
+/// 1,200 moments in a period, but no further apart than 50 ms.
+fn grain(period: u64) -> u64 {
+    (period / 1_200).clamp(1, 50)
+}
+
 /// Any bytes as operations on a prober.
 pub fn prober(data: &[u8]) {
     let _ = run(&mut Script(data));
@@ -320,6 +325,7 @@ impl Pair {
         }
         let fraction = self.list[place].key.index() as u128 * GOLDEN % (1 << 32);
         let offset = (fraction * u128::from(period) / (1 << 32)) as u64;
+        let offset = offset - offset % grain(period);
         let last = (0..).map(|round| offset + round * period);
         // Few rounds, begun near the end.
         let skipped = from / period;
@@ -440,7 +446,7 @@ impl Pair {
         let alive = alive.filter(|(_, listed)| listed.at != At::Ended);
         let load = |place| match self.period(place) {
             0 => 0,
-            period => (TIMEOUT * 65_536).div_ceil(period),
+            period => (TIMEOUT.next_multiple_of(grain(period)) * 65_536).div_ceil(period),
         };
         alive.fold((0, 0), |(count, sum), (place, _)| {
             (count + 1, sum + load(place))
