@@ -24,8 +24,10 @@ const DOUBLINGS_MAX: u8 = 5;
 /// ([`handle_survival`](Self::handle_survival)). `deaths_needed` deaths whose
 /// ages differ by at most `tolerance_percent`, without a survivor of that age
 /// in between, are a lesson: the period becomes half of the youngest age.
-/// Single crashes teach nothing, because those that crash had been found alive
-/// at the same age before.
+/// Single crashes teach nothing, because others are found alive at the same
+/// age; nor does an outage, of which all that die do so within one period:
+/// behind a firewall that forgets, those that come in their place die as well.
+/// So the last of these deaths has to be more than a period behind the first.
 ///
 /// A lesson may be wrong. If connections die at the shorter period as well, it
 /// is halved again; if they still do at `period_min`, idleness is not why they
@@ -34,7 +36,7 @@ const DOUBLINGS_MAX: u8 = 5;
 /// each lesson after that doubles the wait, up to 32 times.
 ///
 /// What was learned, from what and when, is shown by [`lesson`](Self::lesson).
-/// Everything is O(1); 80 bytes for each group, and its timer.
+/// Everything is O(1); 88 bytes for each group, and its timer.
 pub struct Learner {
     settings: LearnerSettings,
     groups: Chunks<Group>,
@@ -59,12 +61,14 @@ struct Group {
     is_given_up: bool,
     youngest: u32,
     oldest: u32,
+    /// When the first of the deaths was found.
+    since: Instant,
     why: Option<Why>,
     changed_at: Instant,
     timer: Option<TimerKey>,
 }
 
-const _: () = assert!(size_of::<Group>() <= 80);
+const _: () = assert!(size_of::<Group>() <= 88);
 
 impl Learner {
     /// A learner that knows nothing.
@@ -118,8 +122,9 @@ impl Learner {
         if entry.period == 0 || entry.is_given_up || idle < floor {
             return;
         }
-        entry.note_death(idle, tolerance);
-        if entry.deaths < needed {
+        entry.note_death(now, idle, tolerance);
+        let is_outage = now.saturating_since(entry.since) <= entry.period();
+        if entry.deaths < needed || is_outage {
             return;
         }
         let (set, period) = (entry.set, entry.period);
@@ -230,6 +235,7 @@ impl Group {
             is_given_up: false,
             youngest: 0,
             oldest: 0,
+            since: Instant::ORIGIN,
             why: None,
             changed_at: Instant::ORIGIN,
             timer: None,
@@ -237,7 +243,7 @@ impl Group {
     }
 
     /// One more at about the age of the others, or the first of another age.
-    fn note_death(&mut self, idle: u32, tolerance: u8) {
+    fn note_death(&mut self, now: Instant, idle: u32, tolerance: u8) {
         let (youngest, oldest) = (self.youngest.min(idle), self.oldest.max(idle));
         if self.deaths > 0 && within(youngest, oldest, tolerance) {
             (self.youngest, self.oldest) = (youngest, oldest);
@@ -245,7 +251,12 @@ impl Group {
         } else {
             (self.youngest, self.oldest) = (idle, idle);
             self.deaths = 1;
+            self.since = now;
         }
+    }
+
+    const fn period(&self) -> Duration {
+        Duration::from_millis(self.period as u64)
     }
 
     fn evidence(&self) -> Evidence {

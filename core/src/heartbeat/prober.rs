@@ -71,6 +71,8 @@ pub struct Prober {
     peak: Peak,
     /// The place where the walk after a change of periods goes on, and when.
     walk: Option<(u32, u64)>,
+    /// Periods were changed behind the walk's back.
+    walks_again: bool,
     clock: Clock,
     /// Probes that were sent before this tick went out before a jump.
     jumped_at: u64,
@@ -108,6 +110,7 @@ impl Prober {
             demand: Demand::default(),
             peak: Peak::new(millis(settings.period), millis(timeout)),
             walk: None,
+            walks_again: false,
             clock: Clock::new(),
             jumped_at: 0,
             stats: ProberStats::default(),
@@ -138,7 +141,8 @@ impl Prober {
         self.demand.load += connections * self.weight(period);
         self.peak.stretch(period, self.demand);
         if connections > 0 && before != period {
-            self.walk = Some((0, self.clock.tick() + 1));
+            let (place, _) = *self.walk.get_or_insert((0, self.clock.tick() + 1));
+            self.walks_again |= place > 0;
         }
         Ok(())
     }
@@ -270,6 +274,13 @@ impl Prober {
         let probed = self.probed(conn).filter(|it| it.is_asked())?;
         let asked_at = probed.spot.tick.saturating_sub(self.timeout);
         Some(Duration::from_millis(probed.idle(asked_at).into()))
+    }
+
+    /// For how long nothing had been received then.
+    pub fn silent_before_probe(&self, conn: Key) -> Option<Duration> {
+        let probed = self.probed(conn).filter(|it| it.is_asked())?;
+        let asked_at = probed.spot.tick.saturating_sub(self.timeout);
+        Some(Duration::from_millis(probed.silence(asked_at).into()))
     }
 
     /// How many connections are probed: those that are there and were not
@@ -506,7 +517,11 @@ impl Prober {
                 self.arm(place, tick);
             }
         }
-        self.walk = (end < self.table.len()).then_some((end, tick + 1));
+        self.walk = if end < self.table.len() {
+            Some((end, tick + 1))
+        } else {
+            core::mem::take(&mut self.walks_again).then_some((0, tick + 1))
+        };
     }
 }
 

@@ -5,6 +5,7 @@ use super::connection::{Role, Route};
 use super::event::Event;
 use super::line::Line;
 use super::routing::membership_of;
+use crate::heartbeat::LATE_MAX;
 use crate::notify::ReplyRefusal;
 use crate::wire::message::{ByeReason, ToRelay};
 use crate::{ClientId, Close, ConnId, NotificationId};
@@ -99,12 +100,18 @@ impl Relay {
     /// The deadline of a persistent connection has come.
     pub(super) fn handle_line_due(&mut self, id: ConnId) {
         let now = self.now;
+        let (frame, stall) = (self.settings.line_frame, self.settings.line_stall);
         let Some(line) = self
             .line_of(id)
             .filter(|line| line.deadline().is_some_and(|at| at <= now))
         else {
             return;
         };
+        if line.deadline().is_some_and(|at| now > at + LATE_MAX) {
+            // Nobody was there: what waits is read and written first.
+            line.postpone(now + frame, now + stall);
+            return self.touched(id);
+        }
         if line.is_slow(now) && line.can_take() {
             self.stats.lines_refused.count("slow_frame");
             self.say_bye(id, ByeReason::ProtocolError);

@@ -102,6 +102,12 @@ impl Line {
         self.frame_due = waits.then_some(begun);
     }
 
+    /// What had a deadline has a new one.
+    pub(super) fn postpone(&mut self, frame: Instant, stall: Instant) {
+        self.frame_due = self.frame_due.map(|_| frame);
+        self.stall = self.stall.map(|_| stall);
+    }
+
     pub(super) const fn handle_blocked(&mut self, stall: Instant) {
         if self.stall.is_none() {
             self.stall = Some(stall);

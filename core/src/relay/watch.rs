@@ -22,6 +22,9 @@ use crate::{Close, CloseReason, ConnId, Instant, Key, Machine};
 use groups::{Groups, Member};
 pub use terms::{Group, HeartbeatSettings, Heartbeats, SubnetPeriod};
 
+/// How soon an answer follows what it answers.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
+
 /// The machines, and who is in which group.
 pub(super) struct Watch {
     figures: Figures,
@@ -157,6 +160,16 @@ impl Watch {
     /// died idle.
     pub(super) fn handle_closed(&mut self, now: Instant, conn: Key, why: CloseReason) {
         if matches!(why, CloseReason::Reset | CloseReason::Failed) {
+            self.learn_of_death(now, conn);
+        }
+    }
+
+    /// The connection died idle, unless something was sent after the last that
+    /// was received, and not as its answer: nobody knows whether that arrived.
+    fn learn_of_death(&mut self, now: Instant, conn: Key) {
+        let silent = self.prober.silent_before_probe(conn);
+        let idle = self.prober.idle_before_probe(conn);
+        if idle.map(|idle| idle + ANSWER_MAX) >= silent {
             self.learn(now, conn, Learner::handle_death);
         }
     }
@@ -406,7 +419,7 @@ impl Relay {
         }
         let client = line.client;
         if rule == Rule::ResponseTimeout {
-            self.watch.learn(now, conn, Learner::handle_death);
+            self.watch.learn_of_death(now, conn);
         }
         if let Some(client) = self.registry.get(client).map(|record| record.id) {
             self.events.push_back(Event::HeartbeatEnded {

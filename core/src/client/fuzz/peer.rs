@@ -6,6 +6,8 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use core::time::Duration;
+
 use super::{Event, World};
 use crate::collections::Pool;
 use crate::collections::model::Script;
@@ -17,6 +19,9 @@ use crate::wire::message::{
 };
 use crate::wire::proof::{Authorization, ClientSecret};
 use crate::{ClientId, Close, ConnId, Endpoint, Incarnation, Input, Instant, NotificationId};
+
+/// When a reply that is not confirmed goes again.
+const RESEND: Duration = Duration::from_secs(60);
 
 /// A connection as its driver and the relay know it.
 pub(super) struct Peer {
@@ -31,7 +36,8 @@ pub(super) struct Peer {
     requests: Vec<u8>,
     /// A persistent connection was asked for: what follows are frames.
     line: Option<(Deframer, Pool)>,
-    replied: Vec<NotificationId>,
+    /// The replies, each with when it was written last.
+    replied: Vec<(NotificationId, Instant)>,
     over: bool,
     /// When bytes of the relay were last handed to the client.
     pub(super) heard_at: Instant,
@@ -187,8 +193,16 @@ impl World {
             let message = ToRelay::parse(frame.kind, frame.body).expect("a sound message");
             match message.expect("a known kind") {
                 ToRelay::Reply(reply) => {
-                    assert!(!peer.replied.contains(&reply.notification), "sent twice");
-                    peer.replied.push(reply.notification);
+                    let now = self.client.now;
+                    let mut before = peer.replied.iter_mut();
+                    match before.find(|(before, _)| *before == reply.notification) {
+                        // It was not confirmed for long.
+                        Some((_, at)) => {
+                            assert!(now >= *at + RESEND, "sent twice, at {at:?} and {now:?}");
+                            *at = now;
+                        }
+                        None => peer.replied.push((reply.notification, now)),
+                    }
                     assert_eq!(self.replies[&reply.notification], reply.payload);
                 }
                 ToRelay::Bye(_) => peer.over = true,

@@ -36,6 +36,8 @@ struct Listed {
     period: u64,
     /// The ages of the last deaths, as long as they fit together.
     deaths: Vec<u64>,
+    /// When the first of them came.
+    since: Instant,
     lessons: u32,
     given_up: bool,
     relax_at: Option<Instant>,
@@ -50,6 +52,7 @@ impl Listed {
             set: period,
             period,
             deaths: Vec::new(),
+            since: Instant::ORIGIN,
             lessons: 0,
             given_up: false,
             relax_at: None,
@@ -71,12 +74,17 @@ impl Listed {
         if self.period == 0 || self.given_up || idle < FLOOR {
             return;
         }
+        if self.deaths.is_empty() {
+            self.since = now;
+        }
         self.deaths.push(idle);
         let (youngest, oldest) = (self.youngest(), self.deaths.iter().max().unwrap());
         if youngest * 100 < oldest * 80 {
             self.deaths = [idle].into();
+            self.since = now;
         }
-        if self.deaths.len() < NEEDED {
+        let span = now.saturating_since(self.since);
+        if self.deaths.len() < NEEDED || span <= Duration::from_millis(self.period) {
             return;
         }
         let half = (self.youngest() / 2).max(FLOOR);

@@ -4,6 +4,8 @@ use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
 const DAY: Duration = Duration::from_secs(86_400);
+/// More than the period that is set.
+const LATER: Duration = Duration::from_secs(601);
 const START: Instant = Instant::from_micros(5_000_000);
 
 fn learner() -> Learner {
@@ -14,10 +16,13 @@ fn effects(learner: &mut Learner) -> Vec<LearnerEffect> {
     core::iter::from_fn(|| learner.poll()).collect()
 }
 
+/// Deaths of which the last is more than a period behind the others.
 fn die(learner: &mut Learner, now: Instant, ages: &[u32]) -> Vec<LearnerEffect> {
-    for age in ages {
+    let (last, first) = ages.split_last().expect("a death");
+    for age in first {
         learner.handle_death(now, 1, *age * SECOND);
     }
+    learner.handle_death(now + LATER, 1, *last * SECOND);
     effects(learner)
 }
 
@@ -25,7 +30,7 @@ fn die(learner: &mut Learner, now: Instant, ages: &[u32]) -> Vec<LearnerEffect> 
 fn connections_that_keep_dying_at_one_age_shorten_the_period_below_it() {
     let mut learner = learner();
     assert!(die(&mut learner, START, &[600, 590]).is_empty());
-    let told = die(&mut learner, START + SECOND, &[605]);
+    let told = die(&mut learner, START, &[605]);
     let lesson = Lesson {
         set: 600 * SECOND,
         before: 600 * SECOND,
@@ -35,17 +40,33 @@ fn connections_that_keep_dying_at_one_age_shorten_the_period_below_it() {
             youngest: 590 * SECOND,
             oldest: 605 * SECOND,
         }),
-        at: START + SECOND,
+        at: START + LATER,
     };
     assert_eq!(told, [LearnerEffect { group: 1, lesson }]);
     assert_eq!(learner.lesson(1), Some(lesson));
     assert_eq!(learner.period(1), 295 * SECOND);
     assert_eq!((learner.period(0), learner.lesson(0)), (600 * SECOND, None));
     // A firewall that forgets sooner is met by halves.
-    let told = die(&mut learner, START, &[295, 295, 296]);
+    let told = die(&mut learner, START + LATER, &[295, 295, 296]);
     let Lesson { before, period, .. } = told[0].lesson;
     assert_eq!(before, 295 * SECOND);
     assert_eq!(period, Duration::from_millis(147_500));
+}
+
+#[test]
+fn an_outage_of_all_who_lived_for_long_teaches_nothing() {
+    let mut learner = learner();
+    for evening in 1..10 {
+        let now = START + evening * DAY;
+        learner.handle_survival(now, 1, 600 * SECOND);
+        for moment in [0, 1, 250, 599, 600] {
+            learner.handle_death(now + moment * SECOND, 1, 600 * SECOND);
+        }
+        assert!(effects(&mut learner).is_empty());
+    }
+    // One that came again, and died again, makes the difference.
+    learner.handle_death(START + 9 * DAY + LATER, 1, 600 * SECOND);
+    assert_eq!(effects(&mut learner).len(), 1);
 }
 
 #[test]
@@ -79,7 +100,7 @@ fn who_was_found_alive_at_that_age_speaks_against_it() {
 fn a_lesson_is_tried_to_be_forgotten_and_learned_anew_for_longer() {
     let mut learner = learner();
     die(&mut learner, START, &[600, 600, 600]);
-    let relax_at = START + DAY;
+    let relax_at = START + LATER + DAY;
     assert_eq!(learner.poll_timeout(), Some(relax_at));
     learner.handle_timeout(relax_at);
     let told = effects(&mut learner);
@@ -90,17 +111,18 @@ fn a_lesson_is_tried_to_be_forgotten_and_learned_anew_for_longer() {
     assert_eq!(learner.poll_timeout(), None);
     die(&mut learner, relax_at, &[600, 600, 600]);
     assert_eq!(learner.period(1), 300 * SECOND);
-    assert_eq!(learner.poll_timeout(), Some(relax_at + 2 * DAY));
+    assert_eq!(learner.poll_timeout(), Some(relax_at + LATER + 2 * DAY));
 }
 
 #[test]
 fn if_the_shortest_period_saves_none_the_lesson_was_wrong() {
     let mut learner = learner();
-    let mut periods = Vec::new();
+    let (mut now, mut periods) = (START, Vec::new());
     for _ in 0..20 {
         let period = learner.period(1);
         for _ in 0..3 {
-            learner.handle_death(START, 1, period);
+            now = now + period;
+            learner.handle_death(now, 1, period);
         }
         periods.extend(
             effects(&mut learner)

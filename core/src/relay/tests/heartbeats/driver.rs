@@ -106,6 +106,30 @@ fn h4_five_hours_of_sleep_end_nobody_before_it_was_asked() {
 }
 
 #[test]
+fn h4_what_was_amid_a_frame_or_blocked_has_its_time_after_the_sleep() {
+    let mut rig = relay_watching(asking(Duration::ZERO));
+    let (_, amid) = join(&mut rig);
+    let (_, blocked) = join(&mut rig);
+    let ping = ping();
+    let (first, rest) = ping.split_at(5);
+    rig.feed(amid, first);
+    rig.tell(Input::Blocked { conn: blocked });
+    rig.now = rig.now + 5 * HOUR;
+    rig.tell(Input::Timeout);
+    assert_eq!(rig.told(), []);
+    rig.wait(seconds(29));
+    rig.feed(amid, rest);
+    rig.writable(blocked);
+    rig.wait(seconds(60));
+    assert_eq!(rig.told(), []);
+    assert_eq!(count(&rig, |stats| stats.lines), 2);
+    // Awake, it has no more than that.
+    rig.feed(amid, first);
+    rig.wait(seconds(31));
+    assert!(rig.wire(amid).closed.is_some());
+}
+
+#[test]
 fn h4_five_hours_of_sleep_end_nobody_before_what_waits_was_read() {
     let mut rig = relay_watching(listening(1_201, 60));
     let clients: Vec<_> = (0..5).map(|_| join(&mut rig)).collect();
