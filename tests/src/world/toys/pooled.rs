@@ -18,9 +18,6 @@ use tautline_core::{
 use super::talk::{Talk, Verb};
 use crate::world::{App, Boot};
 
-/// How long an answer may take.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
-
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -68,6 +65,9 @@ pub struct PooledClient {
     settings: PoolSettings,
     pool: Pool,
     prober: Prober,
+    /// How long an answer may take.
+    patience: Duration,
+    connections_most: usize,
     /// Its keys are what the machines call the connections.
     lines: Slab<Line>,
     /// When the requests that wait were made.
@@ -80,7 +80,7 @@ pub struct PooledClient {
 
 impl PooledClient {
     /// The client of a node's life, which asks on free connections every
-    /// `period`; 0 is never.
+    /// `period`, 0 is never, and waits no longer than `patience` for an answer.
     ///
     /// # Panics
     /// If a figure is out of its range.
@@ -88,6 +88,7 @@ impl PooledClient {
         boot: &Boot,
         settings: PoolSettings,
         period: Duration,
+        patience: Duration,
         server: (&str, u16),
     ) -> Self {
         let prober = ProberSettings {
@@ -100,6 +101,8 @@ impl PooledClient {
             server: (server.0.to_owned(), server.1),
             pool: Pool::new(boot.now, settings).expect("figures that fit each other"),
             prober: prober.expect("figures in their ranges"),
+            patience,
+            connections_most: 0,
             lines: Slab::new(settings.places_max),
             waiting: HashMap::new(),
             asked: VecDeque::new(),
@@ -139,6 +142,11 @@ impl PooledClient {
     /// Connections that are open, counted one by one.
     pub fn connections(&self) -> usize {
         self.lines.iter().filter(|(_, line)| line.is_open).count()
+    }
+
+    /// The most connections that there were at a time, opening ones included.
+    pub fn connections_most(&self) -> usize {
+        self.connections_most
     }
 
     fn tell(&mut self, event: PoolEvent) {
@@ -199,6 +207,7 @@ impl PooledClient {
         let count = lines.filter(|(_, line)| !line.talk.is_closing()).count();
         let most = self.settings.connections_max as usize;
         assert!(count <= most, "{count} connections, {most} at most");
+        self.connections_most = self.connections_most.max(count);
     }
 
     fn grant(&mut self, request: Key, conn: Key) {
@@ -212,7 +221,7 @@ impl PooledClient {
             .expect("the pool grants what it has");
         assert!(line.is_open, "{conn:?} is granted, but not there");
         assert!(line.used.is_none(), "{conn:?} is granted twice");
-        let until = self.now + ANSWER_TIMEOUT;
+        let until = self.now + self.patience;
         line.used = Some(made);
         line.talk.say(Verb::Get, request.index() as u64);
         self.asked.push_back((until, conn));
