@@ -161,7 +161,8 @@ fn bursts(world: &mut World, period: Duration) -> Vec<(Fate, Duration)> {
     for _ in 0..12 {
         let count = 1 + world.dice().below(5);
         pooled.request(world, count);
-        let idle = world.dice().span(seconds(4)..3 * FIREWALL_LIMIT);
+        // The searches, an answer that does not come, and a look are over.
+        let idle = world.dice().span(seconds(8)..3 * FIREWALL_LIMIT);
         world.run_for(idle);
         pooled.assert_quiet(world);
     }
