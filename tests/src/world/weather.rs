@@ -93,6 +93,18 @@ impl World {
         self.nodes[node.0].asleep_until = self.now + span;
     }
 
+    /// Somebody sets the wall clock of a node forth, or back, by so many
+    /// milliseconds. Its monotonic clock goes on.
+    pub fn jump_clock(&mut self, node: NodeId, by_ms: i64) {
+        self.faults.note(Fault::ClockJump);
+        self.set_wall_clock(node, by_ms);
+    }
+
+    fn set_wall_clock(&mut self, node: NodeId, by_ms: i64) {
+        self.nodes[node.0].wall_offset_ms += by_ms;
+        self.push_fact(node, Fact::WallClock);
+    }
+
     pub(super) fn weather(&mut self) {
         if self.calm {
             return;
@@ -158,8 +170,7 @@ impl World {
         }
         if self.faults.strike(Fault::ClockJump) {
             let jump = self.dice.below(2 * 86_400_000) as i64 - 86_400_000;
-            self.nodes[node.0].wall_offset_ms += jump;
-            self.push_fact(node, Fact::WallClock);
+            self.set_wall_clock(node, jump);
         }
         let up = self.nodes[node.0].running.is_some() && !self.nodes[node.0].sheltered;
         if up && self.faults.strike(Fault::CrashProcess) {

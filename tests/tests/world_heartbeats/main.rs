@@ -1,11 +1,13 @@
 //! Heartbeats of a relay and its clients in the simulated world: who lives is
-//! kept, who is gone is found in time, at both ends, once.
+//! kept, who is gone is found in time, at both ends, once. And pools of
+//! connections that heartbeats keep.
 
 mod fleet;
 mod gone;
 mod http;
 mod learning;
 mod loss;
+mod pool;
 mod sleep;
 
 use core::time::Duration;

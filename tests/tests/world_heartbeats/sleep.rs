@@ -1,6 +1,9 @@
-//! Machines that sleep, and programs that are stopped: clocks jump.
+//! Machines that sleep, and programs that are stopped: clocks jump. Wall clocks
+//! do so, too, which is nobody's business here.
 
 use tautline_core::heartbeat::ProberSettings;
+use tautline_tests::Dice;
+use tautline_tests::world::Fault;
 
 use super::*;
 
@@ -174,5 +177,57 @@ fn h4_a_nap_of_either_end_within_what_the_other_bears_ends_nothing() {
             world.run_for(nap + PERIOD);
         }
         fleet.assert_kept(since);
+    });
+}
+
+/// What heartbeats did in the world of a seed: all of it as a hash, and how
+/// many probes were sent and answered. Wall clocks jump, or do not.
+fn beats(seed: u64, wall_clocks_jump: bool) -> (u64, u64, u64) {
+    const DAY_MS: i64 = 86_400_000;
+    let mut world = World::new(seed, &Climate::calm());
+    // Of its own, so that jumps change nothing for the world's.
+    let mut dice = Dice::new(seed);
+    let figures = match dice.one_in(2) {
+        true => clients_ask(),
+        false => Figures::default(),
+    };
+    let fleet = Fleet::connected(&mut world, figures, CLIENTS);
+    world.set_network(DELAY, 0);
+    let since = world.now();
+    for _ in 0..20 {
+        world.run_for(dice.span(Duration::ZERO..PERIOD));
+        let nodes = (0..CLIENTS).map(|client| fleet.node(client));
+        for node in nodes.chain([fleet.relay]) {
+            let by_ms = *dice.pick(&[DAY_MS, -DAY_MS, 0]);
+            if wall_clocks_jump && by_ms != 0 {
+                world.jump_clock(node, by_ms);
+            }
+        }
+    }
+    world.run_for(4 * PERIOD);
+    fleet.assert_kept(since);
+    let jumped = world.faults().of(Fault::ClockJump);
+    assert_eq!(jumped > 0, wall_clocks_jump);
+    let of_relay = fleet.of_relay(&world, |it| it.stats().heartbeats.prober);
+    let of_clients = (0..CLIENTS).map(|client| {
+        let app: &ClientApp = world.app(fleet.node(client)).expect("it runs");
+        let stats = app.client.stats();
+        (stats.probes_sent, stats.probes_answered)
+    });
+    let (sent, answered) = of_clients.fold((of_relay.sent, of_relay.answered), |sum, of| {
+        (sum.0 + of.0, sum.1 + of.1)
+    });
+    (world.trace_hash(), sent, answered)
+}
+
+#[test]
+fn h4_a_wall_clock_that_jumps_a_day_forth_and_back_changes_no_timer() {
+    let name = "sleep::h4_a_wall_clock_that_jumps_a_day_forth_and_back_changes_no_timer";
+    calmly(name, 10, |world| {
+        let seed = world.dice().next_u64();
+        let (with, without) = (beats(seed, true), beats(seed, false));
+        // Not one timeout came at another moment, or one more.
+        assert_eq!(with, without);
+        assert!(with.2 > 20, "{with:?}");
     });
 }

@@ -1,12 +1,18 @@
 //! Small endpoints that prove the world: a server that keeps a journal of
-//! messages and echoes those that are durable, a client that reconnects, and a
-//! probe that notes which addresses it sees.
+//! messages and echoes those that are durable, a client that reconnects, a
+//! probe that notes which addresses it sees, and a pool of connections with the
+//! server that it is for.
 
 mod client;
+mod monitored;
+mod pooled;
 mod probe;
 mod server;
+mod talk;
 
 pub use client::{Client, EchoClient, Event as ClientEvent};
+pub use monitored::MonitoredServer;
+pub use pooled::{Fate, PoolEvent, PooledClient};
 pub use probe::{Probe, Sight};
 pub use server::{EchoServer, Server};
 
@@ -48,7 +54,7 @@ impl Inbox {
     }
 }
 
-/// The state that both toys keep of a connection.
+/// The state that the toys keep of a connection.
 #[derive(Clone, Debug)]
 struct Line {
     conn: ConnId,
