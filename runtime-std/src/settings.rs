@@ -43,18 +43,21 @@
 
 mod keys;
 mod source;
+mod word;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use keys::Keys;
 use source::SourceFile;
+pub use word::word_or_number;
 
 use crate::private;
 
@@ -218,6 +221,18 @@ impl Checks {
             )
         };
         self.require(key, range.contains(value), what);
+    }
+
+    /// The value of `key`, in seconds, must be in `range`.
+    pub fn seconds(&mut self, key: &str, value: u32, range: RangeInclusive<Duration>) {
+        let range = range.start().as_secs()..=range.end().as_secs();
+        self.range(key, &value.into(), range);
+    }
+
+    /// The value of `key`, in milliseconds, must be in `range`.
+    pub fn millis(&mut self, key: &str, value: u32, range: RangeInclusive<Duration>) {
+        let range = range.start().as_millis()..=range.end().as_millis();
+        self.range(key, &value.into(), range);
     }
 
     /// What `key` says must hold; `what` completes the sentence that begins

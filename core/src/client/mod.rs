@@ -40,6 +40,7 @@ use core::time::Duration;
 pub use event::{Arrival, Event, Failure};
 pub use settings::{HeartbeatSettings, Limits, RelayAddress, Settings};
 pub use stats::Stats;
+pub use watch::Heartbeats;
 
 use crate::collections::{Pool, Slab};
 use crate::notify::{Handle, Mailbox, ReplyMisuse};

@@ -23,9 +23,32 @@ use crate::{Close, Instant, Key, Machine};
 /// What is wrong with the figures of both ends, at most.
 type Advices = ArrayVec<Advice, 5>;
 
+/// The heartbeats that a client goes by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Heartbeats {
+    /// How often the relay asks, as it stated at the last registration, in
+    /// whole seconds; 0 if it does not. `None` if it stated nothing.
+    pub relay_period: Option<Duration>,
+    /// How often the client itself asks; 0 if it does not.
+    pub period: Duration,
+    /// How long the answer may take.
+    pub response_timeout: Duration,
+    /// The silence after which the persistent connection is ended; 0 is off.
+    pub heartbeat: Duration,
+    /// How often that is looked for; 0 is off.
+    pub frequency: Duration,
+    /// After which time at most a silent relay is found, counted from its last
+    /// bytes: the sooner of what the client finds by asking and by listening.
+    /// `None` if it does neither.
+    pub worst_case_detection: Option<Duration>,
+}
+
 /// Two machines, and what they watch.
 pub(super) struct Watch {
     settings: HeartbeatSettings,
+    /// What the relay stated last.
+    relay: Option<HeartbeatFigures>,
     /// None if the period is 0; it has slots for timers, which are large.
     prober: Option<Box<Prober>>,
     /// None while its figures are off.
@@ -53,11 +76,7 @@ struct Watched {
 impl Watch {
     pub(super) fn new(settings: HeartbeatSettings) -> Self {
         let settings = settings.sound();
-        let prober = ProberSettings {
-            period: settings.period,
-            response_timeout: settings.response_timeout,
-            in_flight: InFlight::Window(1),
-        };
+        let prober = asking(&settings);
         let limits = ProberLimits {
             connections_max: CONNECTIONS_MAX,
             groups_max: 1,
@@ -65,6 +84,7 @@ impl Watch {
         let is_on = !settings.period.is_zero();
         let mut watch = Self {
             settings,
+            relay: None,
             prober: is_on.then(|| Box::new(Prober::nearest(prober, limits))),
             monitor: None,
             figures: Figures::default(),
@@ -97,6 +117,7 @@ impl Watch {
         now: Instant,
         relay: Option<HeartbeatFigures>,
     ) -> Advices {
+        self.relay = relay;
         self.follow(now, relay);
         let advised: Advices = self.advice(relay).collect();
         if advised == self.advised {
@@ -126,6 +147,20 @@ impl Watch {
             if watched.is_busy {
                 monitor.handle_exchange_begun(now, watched.conn);
             }
+        }
+    }
+
+    fn heartbeats(&self) -> Heartbeats {
+        let by_asking = asking(&self.settings).worst_case_detection(1);
+        let by_listening = self.figures.worst_case_detection();
+        let relay = self.relay.map(|relay| Figures::from(relay.spans()));
+        Heartbeats {
+            relay_period: relay.map(|relay| relay.period),
+            period: self.settings.period,
+            response_timeout: self.settings.response_timeout,
+            heartbeat: self.figures.heartbeat,
+            frequency: self.figures.frequency,
+            worst_case_detection: by_asking.into_iter().chain(by_listening).min(),
         }
     }
 
@@ -247,6 +282,15 @@ impl Watch {
     }
 }
 
+/// The prober's settings: there is one connection to ask on.
+const fn asking(own: &HeartbeatSettings) -> ProberSettings {
+    ProberSettings {
+        period: own.period,
+        response_timeout: own.response_timeout,
+        in_flight: InFlight::Window(1),
+    }
+}
+
 /// The monitor's figures: those of the settings, else what fits the relay's.
 fn monitored(own: &HeartbeatSettings, relay: Option<HeartbeatFigures>) -> Figures {
     let [period, ..] = relay.unwrap_or_default().spans();
@@ -268,6 +312,12 @@ fn monitored(own: &HeartbeatSettings, relay: Option<HeartbeatFigures>) -> Figure
 }
 
 impl Client {
+    /// The heartbeats that it goes by: those of its settings and, once it is
+    /// registered, what follows from the relay's.
+    pub fn heartbeats(&self) -> Heartbeats {
+        self.watch.heartbeats()
+    }
+
     /// Takes over the relay's figures, and tells what does not fit.
     pub(super) fn heed(&mut self, relay: Option<HeartbeatFigures>) {
         let advised = self.watch.handle_figures(self.now, relay);

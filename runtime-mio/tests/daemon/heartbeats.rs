@@ -83,6 +83,15 @@ fn the_start_tells_what_the_figures_come_to_and_what_does_not_fit() {
             ["in_flight=auto ", "found_within=\"off\"", "frequency_s=60 "],
             None,
         ),
+        (
+            "[heartbeat]\nperiod_s = 0\nperiods = [{ subnet = \"10.0.0.0/24\", period_s = 30 }]\n",
+            [
+                "period_s=0 ",
+                "found_within=\"off; 35s with the longest of 1 periods that are set\"",
+                "monitor_finds_within=\"off\"",
+            ],
+            None,
+        ),
     ] {
         let dir = tempfile::tempdir().unwrap();
         let daemon = Daemon::configured(dir.path(), settings);
@@ -156,6 +165,10 @@ fn status_subnets_and_metrics_show_what_the_heartbeats_do() {
             "tautline_heartbeat_ended_total{rule=\"response_timeout\"} 0",
         ]
     );
+    for (name, seconds) in [("worst_case", "605.0"), ("monitor_worst_case", "1261.0")] {
+        let name = format!("tautline_heartbeat_{name}_seconds ");
+        assert_eq!(metric(&daemon, &name), [format!("{name}{seconds}")]);
+    }
     for name in [
         "probes_in_flight",
         "window",
@@ -249,6 +262,7 @@ fn the_same_advice_for_many_clients_is_one_line() {
     }
     daemon.signal(15);
     let (_, log) = daemon.wait();
-    assert_eq!(log.matches("client registered").count(), 3, "{log}");
+    // The first one's was told before the advice.
+    assert_eq!(log.matches("client registered").count(), 2, "{log}");
     assert!(!log.contains("do not fit"), "{log}");
 }

@@ -4,7 +4,7 @@ mod advised;
 
 use std::time::{Duration, Instant};
 
-use tautline_core::heartbeat::{Advice, Lesson, Rule, Why};
+use tautline_core::heartbeat::{Advice, Lesson, ProberSettings, Rule, Why};
 use tautline_core::registration::{ClientRecord, SubnetName};
 use tautline_core::relay::{HeartbeatSettings, Relay};
 use tautline_core::{ClientId, ConnId};
@@ -34,13 +34,41 @@ pub(crate) fn tell_figures(settings: &Settings, lines_max: u32) {
     }
 }
 
-/// After which time at most a probe finds that a client is dead.
+/// After which time at most a probe finds that a client is dead: one without a
+/// period of its own, and one with the longest of those that were set.
 fn found_within(figures: &HeartbeatSettings, in_flight: InFlight, lines_max: u32) -> String {
-    match figures.prober.worst_case_detection(lines_max) {
+    let within = match worst_case(figures, figures.prober.period, lines_max) {
         None => "off".to_owned(),
         Some(span) if in_flight == InFlight::Auto => format!("{span:?}"),
         Some(span) => format!("{span:?} with {lines_max} connections, the most there can be"),
+    };
+    let (count, longest) = (
+        figures.periods.len(),
+        figures.periods.iter().map(|set| set.1),
+    );
+    let longest = longest.max().unwrap_or_default();
+    match worst_case(figures, longest, lines_max) {
+        None => within,
+        Some(span) => {
+            format!("{within}; {span:?} with the longest of {count} periods that are set")
+        }
     }
+}
+
+/// The same of who has this period, however many have which.
+fn worst_case(figures: &HeartbeatSettings, period: Duration, lines_max: u32) -> Option<Duration> {
+    let set = figures.periods.iter().map(|set| set.1);
+    let on = set
+        .chain([figures.prober.period])
+        .filter(|it| !it.is_zero());
+    // Those who are asked most often take most of a window that is a number.
+    let shortest = on.min()?;
+    let most = ProberSettings {
+        period: shortest,
+        ..figures.prober
+    };
+    let found = most.worst_case_detection(lines_max)?;
+    (!period.is_zero()).then(|| found + period.saturating_sub(shortest))
 }
 
 /// What was told already.
@@ -162,6 +190,7 @@ fn evidence(why: Why) -> String {
 #[cfg(test)]
 mod tests {
     use tautline_core::heartbeat::{Evidence, InFlight as CoreInFlight};
+    use tautline_core::relay::Group;
 
     use super::*;
 
@@ -180,6 +209,38 @@ mod tests {
             "560s with 100 connections, the most there can be"
         );
         assert_eq!(within(one.0, one.1, 0), "off");
+    }
+
+    #[test]
+    fn periods_that_are_set_are_found_within_the_longest_of_them() {
+        let within = |in_flight, core, period, set: &[u64]| {
+            let mut figures = HeartbeatSettings::default();
+            figures.prober.in_flight = core;
+            figures.prober.period = Duration::from_secs(period);
+            let site =
+                |(number, period): (u16, &u64)| (Group::Site(number), Duration::from_secs(*period));
+            figures.periods = (0..).zip(set).map(site).collect();
+            found_within(&figures, in_flight, 100)
+        };
+        let auto = |period, set| within(InFlight::Auto, CoreInFlight::Auto, period, set);
+        assert_eq!(
+            auto(0, &[30, 300, 0]),
+            "off; 305s with the longest of 3 periods that are set"
+        );
+        assert_eq!(
+            auto(60, &[300]),
+            "65s; 305s with the longest of 1 periods that are set"
+        );
+        assert_eq!(auto(60, &[0]), "65s");
+        assert_eq!(auto(0, &[0]), "off");
+        // A window that is enough for all at 60 s, but not at 10 s.
+        let some = |set| within(InFlight::Window(20), CoreInFlight::Window(20), 60, set);
+        let most = "with 100 connections, the most there can be";
+        assert_eq!(some(&[]), format!("65s {most}"));
+        assert_eq!(
+            some(&[10]),
+            format!("85s {most}; 35s with the longest of 1 periods that are set")
+        );
     }
 
     #[test]

@@ -226,6 +226,21 @@ fn add_heartbeats(registry: &mut Registry, relay: &Stats, heartbeats: &Heartbeat
     ] {
         gauge(registry, name, help, value);
     }
+    for (name, help, span) in [
+        (
+            "heartbeat_worst_case_seconds",
+            "After which time at most a heartbeat finds a dead client; 0 is never",
+            heartbeats.worst_case_detection,
+        ),
+        (
+            "heartbeat_monitor_worst_case_seconds",
+            "After which time at most the monitor finds a silent client; 0 is never",
+            heartbeats.monitor_detection,
+        ),
+    ] {
+        let seconds = span.unwrap_or_default().as_secs_f64();
+        registry.register(name, help, ConstGauge::new(seconds));
+    }
     let (prober, monitor) = (&relay.heartbeats.prober, &relay.heartbeats.monitor);
     for (name, help, value) in [
         (
@@ -458,6 +473,8 @@ mod tests {
             "tautline_datagrams_dropped_total{reason=\"no_socket\"} 0",
             "tautline_heartbeat_probes_in_flight 2",
             "tautline_heartbeat_window 1",
+            "tautline_heartbeat_worst_case_seconds 65.0",
+            "tautline_heartbeat_monitor_worst_case_seconds 0.0",
             "tautline_heartbeat_probes_sent_total 8",
             "tautline_heartbeat_ended_total{rule=\"response_timeout\"} 0",
             "tautline_heartbeat_ended_total{rule=\"heartbeat\"} 1",

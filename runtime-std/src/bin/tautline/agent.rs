@@ -12,9 +12,10 @@ mod watch;
 
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tautline_core::Tally;
-use tautline_core::client::{Client, Limits, Settings as ClientSettings, Stats};
+use tautline_core::client::{Client, Heartbeats, Limits, Settings as ClientSettings, Stats};
 use tautline_std::clock::Clock;
 use tautline_std::driver::{Commander, Driver, DriverLimits, Equipment};
 use tautline_std::files::{Files, FilesLimits};
@@ -110,6 +111,7 @@ fn drive(
         identity_file: dir.join(IDENTITY_FILE),
         handler,
         datagrams_told: 0,
+        figures_told: None,
         heartbeats_told: 0,
         has_told_end: false,
     };
@@ -162,6 +164,22 @@ fn tell_datagrams(stats: &Stats, told: u64) -> u64 {
         tracing::info!(taken, dropped, served, refused, "datagrams since the start");
     }
     count
+}
+
+/// The figures that the agent's heartbeats go by.
+fn tell_figures(heartbeats: &Heartbeats) {
+    // A tenth of the relay's period may be no whole number.
+    let seconds = |span: Duration| tracing::field::display(span.as_secs_f64());
+    let within = heartbeats.worst_case_detection;
+    tracing::info!(
+        relay_period_s = heartbeats.relay_period.map(seconds),
+        period_s = seconds(heartbeats.period),
+        response_timeout_ms = heartbeats.response_timeout.as_millis(),
+        heartbeat_s = seconds(heartbeats.heartbeat),
+        frequency_s = seconds(heartbeats.frequency),
+        found_within = within.map_or_else(|| "off".to_owned(), |span| format!("{span:?}")),
+        "heartbeats"
+    );
 }
 
 /// What the agent's heartbeats did, if that is more than was `told` of; how much

@@ -4,17 +4,17 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
-use serde::de::{Error, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer};
 use tautline_core::ClientId;
-use tautline_core::heartbeat::{InFlight as CoreInFlight, LearnerSettings, ProberSettings};
+use tautline_core::heartbeat::{
+    InFlight as CoreInFlight, LearnerSettings, PERIOD_MAX, PERIOD_MIN, ProberSettings,
+    RESPONSE_TIMEOUT_MAX, RESPONSE_TIMEOUT_MIN,
+};
 use tautline_core::relay::{Group, HeartbeatSettings};
-use tautline_std::settings::Checks;
+use tautline_std::settings::{Checks, word_or_number};
 
 use crate::places::Places;
 
-/// A day.
-const SECONDS_MAX: u32 = 86_400;
 /// Of probes; as many as there can be connections.
 const IN_FLIGHT_MAX: u32 = 4_000_000;
 /// What the relay takes.
@@ -108,17 +108,17 @@ impl Heartbeat {
             ("heartbeat.heartbeat_s", self.heartbeat_s),
             ("heartbeat.frequency_s", self.frequency_s),
         ] {
-            checks.range(key, &value, 0..=SECONDS_MAX);
+            checks.seconds(key, value, Duration::ZERO..=PERIOD_MAX);
         }
-        checks.range(
+        checks.millis(
             "heartbeat.response_timeout_ms",
-            &self.response_timeout_ms,
-            100..=3_600_000,
+            self.response_timeout_ms,
+            RESPONSE_TIMEOUT_MIN..=RESPONSE_TIMEOUT_MAX,
         );
-        checks.range(
+        checks.seconds(
             "heartbeat.learning_period_min_s",
-            &self.learning_period_min_s,
-            1..=SECONDS_MAX,
+            self.learning_period_min_s,
+            PERIOD_MIN..=PERIOD_MAX,
         );
         if let InFlight::Window(probes) = &self.in_flight {
             checks.range("heartbeat.in_flight", probes, 1..=IN_FLIGHT_MAX);
@@ -130,10 +130,10 @@ impl Heartbeat {
         let mut taken = BTreeSet::new();
         for (place, period) in self.periods.iter().enumerate() {
             let key = format!("heartbeat.periods[{place}]");
-            checks.range(
+            checks.seconds(
                 &format!("{key}.period_s"),
-                &period.period_s,
-                0..=SECONDS_MAX,
+                period.period_s,
+                Duration::ZERO..=PERIOD_MAX,
             );
             match period.named() {
                 Err(what) => checks.require(&key, false, || what.into()),
@@ -195,31 +195,13 @@ impl fmt::Display for InFlight {
 
 impl<'de> Deserialize<'de> for InFlight {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(InFlightVisitor)
-    }
-}
-
-struct InFlightVisitor;
-
-impl Visitor<'_> for InFlightVisitor {
-    type Value = InFlight;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "\"auto\" or a number of 1 to {IN_FLIGHT_MAX}")
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<InFlight, E> {
-        // What else is out of range is told by `check`, with its place.
-        let probes = u32::try_from(number);
-        let is_wrong = |_| E::invalid_value(Unexpected::Signed(number), &self);
-        probes.map(InFlight::Window).map_err(is_wrong)
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<InFlight, E> {
-        match text {
-            "auto" => Ok(InFlight::Auto),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-        }
+        // A number that is out of range is told by `check`, with its place.
+        word_or_number(
+            deserializer,
+            format_args!("\"auto\" or a number of 1 to {IN_FLIGHT_MAX}"),
+            |word| (word == "auto").then_some(Self::Auto),
+            |number| u32::try_from(number).ok().map(Self::Window),
+        )
     }
 }
 

@@ -4,14 +4,14 @@ use std::ops::ControlFlow;
 use std::path::PathBuf;
 
 use tautline_core::Instant;
-use tautline_core::client::{Client, Event, Failure as EventFailure};
+use tautline_core::client::{Client, Event, Failure as EventFailure, Heartbeats};
 use tautline_core::notify::Handle;
 use tautline_core::wire::message::ByeReason;
 use tautline_std::origin::Origin;
 
 use super::answers::{Machine, NO_HANDLER};
 use super::handler::{Handler, Job};
-use super::{tell_datagrams, tell_heartbeats};
+use super::{tell_datagrams, tell_figures, tell_heartbeats};
 use crate::Failure;
 
 /// Handles the client's events.
@@ -22,6 +22,8 @@ pub(super) struct Events<'a> {
     pub(super) handler: Option<Handler>,
     /// Datagrams that the log knows of.
     pub(super) datagrams_told: u64,
+    /// The figures of its heartbeats that the log knows of.
+    pub(super) figures_told: Option<Heartbeats>,
     /// What its heartbeats did that the log knows of.
     pub(super) heartbeats_told: u64,
     /// That a heartbeat has ended the line was told; its end is the next event.
@@ -45,6 +47,10 @@ impl Events<'_> {
                 ..
             } => {
                 tracing::info!(client = %id, granted, reason, "registered");
+                let figures = client.heartbeats();
+                if self.figures_told.replace(figures) != Some(figures) {
+                    tell_figures(&figures);
+                }
                 self.datagrams_told = tell_datagrams(client.stats(), self.datagrams_told);
                 self.heartbeats_told = tell_heartbeats(client.stats(), self.heartbeats_told);
             }

@@ -1,13 +1,12 @@
 //! The port that the agent takes datagrams on.
 
-use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 
-use serde::Deserialize;
-use serde::de::{Deserializer, Error, Unexpected, Visitor};
+use serde::{Deserialize, Deserializer};
 use socket2::{Domain, Protocol, Socket, Type};
 use tautline_std::origin::{self, Origin};
+use tautline_std::settings::word_or_number;
 
 use crate::Failure;
 
@@ -42,32 +41,15 @@ impl UdpPort {
 
 impl<'de> Deserialize<'de> for UdpPort {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(PortVisitor)
-    }
-}
-
-struct PortVisitor;
-
-impl Visitor<'_> for PortVisitor {
-    type Value = UdpPort;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a port of 1 to 65535, 0 for any that is free, or \"off\"")
-    }
-
-    fn visit_i64<E: Error>(self, number: i64) -> Result<UdpPort, E> {
-        match u16::try_from(number) {
-            Ok(0) => Ok(UdpPort::Free),
-            Ok(port) => Ok(UdpPort::Exactly(port)),
-            Err(_) => Err(E::invalid_value(Unexpected::Signed(number), &self)),
-        }
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<UdpPort, E> {
-        match text {
-            "off" => Ok(UdpPort::Off),
-            _ => Err(E::invalid_value(Unexpected::Str(text), &self)),
-        }
+        word_or_number(
+            deserializer,
+            "a port of 1 to 65535, 0 for any that is free, or \"off\"",
+            |word| (word == "off").then_some(Self::Off),
+            |number| match u16::try_from(number).ok()? {
+                0 => Some(Self::Free),
+                port => Some(Self::Exactly(port)),
+            },
+        )
     }
 }
 

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use tautline_core::client::HeartbeatSettings as ClientHeartbeats;
+use tautline_core::heartbeat::{PERIOD_MAX, RESPONSE_TIMEOUT_MAX, RESPONSE_TIMEOUT_MIN};
 use tautline_std::settings::Checks;
-
-/// A day.
-const SECONDS_MAX: u32 = 86_400;
 
 /// The section `heartbeat`. 0 is off.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -54,13 +52,13 @@ impl HeartbeatSettings {
         ];
         for (key, value) in figures {
             if let Some(value) = value {
-                checks.range(key, &value, 0..=SECONDS_MAX);
+                checks.seconds(key, value, Duration::ZERO..=PERIOD_MAX);
             }
         }
-        checks.range(
+        checks.millis(
             "heartbeat.response_timeout_ms",
-            &self.response_timeout_ms,
-            100..=3_600_000,
+            self.response_timeout_ms,
+            RESPONSE_TIMEOUT_MIN..=RESPONSE_TIMEOUT_MAX,
         );
     }
 }
