@@ -140,9 +140,10 @@ pub struct Deadline {
 /// followed, read or written: it is `Denied`, and so is what may not be read.
 ///
 /// Of what was written since the last successful `Sync` of the file, a crash
-/// leaves any part: each sector of 512 bytes is as it was at some moment since
-/// then, and the file as long as it was at some moment since then. What no write
-/// touched since is kept, unless an earlier `Sync` of the file had failed.
+/// leaves any part: each sector of 512 bytes is as it was then or after any of
+/// the writes since, whatever became of the others, and the file ends anywhere
+/// between its end then and its end now. What no write touched since is kept,
+/// unless an earlier `Sync` of the file had failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreOp<'b> {
     /// Make a new, empty file that only the owner may read, open for appending
