@@ -207,7 +207,7 @@ fn s10_what_may_not_be_read_is_denied_and_listed() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("secret");
     fs::write(&path, b"four").unwrap();
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     if File::open(&path).is_ok() {
         let name = thread_name();
         let again = Command::new(std::env::current_exe().unwrap())
