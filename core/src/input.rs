@@ -99,7 +99,7 @@ pub enum Input<'a> {
         /// The last effect that is done.
         ticket: Ticket,
     },
-    /// A `StoreOp::Load` or `StoreOp::Read` is done.
+    /// A `StoreOp::Load`, `StoreOp::Read` or `StoreOp::List` is done.
     Loaded {
         /// The effect.
         ticket: Ticket,
@@ -178,7 +178,7 @@ pub enum CloseReason {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// There is no file of that name.
+    /// There is no file of that name, or none is open under that handle.
     #[error("no such file")]
     NotFound,
     /// There is one already.
@@ -187,7 +187,7 @@ pub enum StoreError {
     /// No space, no quota, or no inodes.
     #[error("no space left")]
     Full,
-    /// Not allowed, or the file system is read-only.
+    /// Not allowed, no regular file, or the file system is read-only.
     #[error("permission denied")]
     Denied,
     /// More than the effect allows.

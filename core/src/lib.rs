@@ -187,7 +187,10 @@ pub use id::{
 pub use input::{CloseReason, ConnectError, Input, StoreError};
 pub use machine::{AcceptError, Endpoint, Machine};
 pub use network::{Network, ParseNetworkError};
-pub use output::{Close, Deadline, OUTPUT_BUF_MIN, Output, StoreOp};
+pub use output::{
+    Close, Deadline, LIST_ENTRIES_MAX, OUTPUT_BUF_MIN, Output, STORE_NAME_BYTES_MAX, StoreOp,
+    is_store_name,
+};
 pub use random::Random;
 pub use tally::Tally;
 pub use time::{Instant, UnixTime};

@@ -141,6 +141,7 @@ fn after_the_faults_everyone_is_connected_and_answers() {
         Fault::StoreFull,
         Fault::StoreShort,
         Fault::SyncFailed,
+        Fault::NameFailed,
         Fault::ReadFailed,
         Fault::StoreSlow,
         Fault::CrashInStore,

@@ -233,7 +233,7 @@ impl From<StoreOp<'_>> for Op {
             StoreOp::Sync { .. } => Self::Sync,
             StoreOp::Close { .. } => Self::Close,
             StoreOp::Rename { from, to } => Self::Rename(from.into(), to.into()),
-            other @ (StoreOp::Read { .. } | StoreOp::Remove { .. }) => panic!("{other:?}"),
+            other => panic!("not a client's: {other:?}"),
         }
     }
 }

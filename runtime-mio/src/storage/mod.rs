@@ -14,7 +14,7 @@ use tautline_std::files::{Done, Files, Op, OpenFile};
 
 use mailbox::{Owner, Worker, mailbox};
 
-/// Buffers for what is appended that are kept for the next.
+/// Buffers for what is written that are kept for the next.
 const BUFFERS_MAX: usize = 64;
 /// The longest buffer that is kept, in bytes.
 const BUFFER_BYTES_MAX: usize = 64 * 1_024;
@@ -39,15 +39,15 @@ pub struct Storage {
 pub struct StorageLimits {
     /// Effects that wait to be carried out.
     pub effects_max: usize,
-    /// Bytes to append that wait, beyond the one effect that passes the bound.
-    pub append_bytes_max: usize,
+    /// Bytes to write that wait, beyond the one effect that passes the bound.
+    pub write_bytes_max: usize,
 }
 
 impl Default for StorageLimits {
     fn default() -> Self {
         Self {
             effects_max: 8_192,
-            append_bytes_max: 64 * 1_024 * 1_024,
+            write_bytes_max: 64 * 1_024 * 1_024,
         }
     }
 }
@@ -102,7 +102,7 @@ impl Storage {
 
     /// Whether another effect may be handed over.
     pub fn has_room(&self) -> bool {
-        self.waiting < self.limits.effects_max && self.waiting_bytes < self.limits.append_bytes_max
+        self.waiting < self.limits.effects_max && self.waiting_bytes < self.limits.write_bytes_max
     }
 
     /// Whether everything that was handed over is done and was told.
@@ -111,13 +111,12 @@ impl Storage {
     }
 
     pub(crate) fn store(&mut self, ticket: Ticket, op: &StoreOp<'_>) {
-        let buffer = match op {
-            StoreOp::Append { .. } => self.buffers.pop().unwrap_or_default(),
-            _ => Vec::new(),
+        let bytes = op.bytes().len();
+        let buffer = match bytes {
+            0 => Vec::new(),
+            _ => self.buffers.pop().unwrap_or_default(),
         };
-        if let StoreOp::Append { bytes, .. } = op {
-            self.waiting_bytes += bytes.len();
-        }
+        self.waiting_bytes += bytes;
         let op = Op::new(op, buffer);
         self.submit(Command::Run { ticket, op });
     }

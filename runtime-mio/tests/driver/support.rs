@@ -206,11 +206,46 @@ fn borrowed(buf: &mut [u8], op: Op) -> StoreOp<'_> {
             let bytes = &buf[..bytes.len()];
             StoreOp::Append { file, bytes }
         }
+        Op::Write {
+            file,
+            offset,
+            bytes,
+        } => {
+            buf[..bytes.len()].copy_from_slice(&bytes);
+            let bytes = &buf[..bytes.len()];
+            StoreOp::Write {
+                file,
+                offset,
+                bytes,
+            }
+        }
         Op::Sync { file } => StoreOp::Sync { file },
+        Op::Open { file, name } => {
+            let name = text(buf, &name);
+            StoreOp::Open { file, name }
+        }
+        Op::Copy {
+            from,
+            to,
+            bytes_max,
+        } => {
+            let (front, back) = buf.split_at_mut(from.len());
+            let (from, to) = (text(front, &from), text(back, &to));
+            StoreOp::Copy {
+                from,
+                to,
+                bytes_max,
+            }
+        }
+        Op::List { prefix } => {
+            let prefix = text(buf, &prefix);
+            StoreOp::List { prefix }
+        }
         Op::Load { name, bytes_max } => {
             let name = text(buf, &name);
             StoreOp::Load { name, bytes_max }
         }
+        Op::Close { file } => StoreOp::Close { file },
         other => panic!("not needed here: {other:?}"),
     }
 }

@@ -321,3 +321,63 @@ fn outcomes_come_in_order_and_failures_before_what_covers_them() {
     let early = |note: &&String| *note == "stored 1" || *note == &missing;
     assert_eq!(notes.iter().find(early), Some(&missing));
 }
+
+#[test]
+fn files_are_opened_written_over_copied_and_listed() {
+    let notes = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&notes);
+    let mut stage = stage(move |_, _, input| {
+        let note = match input {
+            Input::Loaded { ticket, bytes } => {
+                format!("loaded {} {}", ticket.0, bytes.escape_ascii())
+            }
+            Input::StoreFailed { ticket, why } => format!("failed {} {why:?}", ticket.0),
+            _ => return 0,
+        };
+        seen.lock().unwrap().push(note);
+        0
+    });
+    stage.driver.command(|toy, _| {
+        let file = file_id(7);
+        create(&mut toy.desk, 1, "log");
+        let copy = Op::Copy {
+            from: "log".into(),
+            to: "log.BAD".into(),
+            bytes_max: 100,
+        };
+        let ops = [
+            Op::Append {
+                file,
+                bytes: b"before".to_vec(),
+            },
+            Op::Close { file },
+            Op::Open {
+                file,
+                name: "log".into(),
+            },
+            Op::Write {
+                file,
+                offset: 2,
+                bytes: b"tter!".to_vec(),
+            },
+            copy.clone(),
+            copy,
+            Op::List { prefix: "l".into() },
+            Op::Load {
+                name: "log.BAD".into(),
+                bytes_max: 7,
+            },
+        ];
+        for (ticket, op) in (2..).zip(ops) {
+            toy.desk.act(Act::Store(Ticket(ticket), op));
+        }
+    });
+    stage.until(|_| notes.lock().unwrap().len() == 3);
+    let expected = [
+        "failed 7 Exists",
+        "loaded 8 7 log\\n7 log.BAD\\n",
+        "loaded 9 better!",
+    ];
+    assert_eq!(*notes.lock().unwrap(), expected);
+    assert!(stage.driver.is_storage_idle());
+}

@@ -41,8 +41,9 @@ impl Job {
     fn cost(&self) -> usize {
         JOB_BYTES
             + match self {
-                Self::Op(_, Op::Append { bytes, .. }) | Self::Take { bytes, .. } => bytes.len(),
-                _ => 0,
+                Self::Op(_, op) => op.bytes().len(),
+                Self::Take { bytes, .. } => bytes.len(),
+                Self::Read { .. } => 0,
             }
     }
 }

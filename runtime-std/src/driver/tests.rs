@@ -61,6 +61,7 @@ enum Want {
     Append(FileId, Vec<u8>),
     Sync(FileId),
     Load(&'static str),
+    Store(StoreOp<'static>),
     Datagram(SocketAddr, Vec<u8>),
 }
 
@@ -201,6 +202,10 @@ impl Endpoint for Toy {
             Want::Sync(file) => Output::Store {
                 ticket: self.next_ticket(),
                 op: StoreOp::Sync { file },
+            },
+            Want::Store(op) => Output::Store {
+                ticket: self.next_ticket(),
+                op,
             },
             Want::Load(name) => {
                 let op = StoreOp::Load {

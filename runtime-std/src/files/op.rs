@@ -17,11 +17,27 @@ pub enum Op {
         /// Bytes to reserve on the disk, or 0.
         reserve: u64,
     },
+    /// [`StoreOp::Open`].
+    Open {
+        /// Its handle from now on.
+        file: FileId,
+        /// Its name.
+        name: String,
+    },
     /// [`StoreOp::Append`].
     Append {
         /// The file.
         file: FileId,
         /// What to append.
+        bytes: Vec<u8>,
+    },
+    /// [`StoreOp::Write`].
+    Write {
+        /// The file.
+        file: FileId,
+        /// Where in the file the first byte goes.
+        offset: u64,
+        /// What to write.
         bytes: Vec<u8>,
     },
     /// [`StoreOp::Read`].
@@ -60,6 +76,20 @@ pub enum Op {
         /// Its name.
         name: String,
     },
+    /// [`StoreOp::Copy`].
+    Copy {
+        /// The name of the file.
+        from: String,
+        /// The name of the copy.
+        to: String,
+        /// How long the file may be.
+        bytes_max: u64,
+    },
+    /// [`StoreOp::List`].
+    List {
+        /// The begin of a name, or nothing for all.
+        prefix: String,
+    },
     /// `Output::Hash`.
     Hash {
         /// The file.
@@ -70,9 +100,11 @@ pub enum Op {
 }
 
 impl Op {
-    /// Copies an effect. The bytes of an `Append` go into `buffer`, whose
-    /// content is dropped; [`into_buffer`](Self::into_buffer) gives it back.
+    /// Copies an effect. What it writes goes into `buffer`, whose content is
+    /// dropped; [`into_buffer`](Self::into_buffer) gives it back.
     pub fn new(op: &StoreOp<'_>, mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        buffer.extend_from_slice(op.bytes());
         match *op {
             StoreOp::Create {
                 file,
@@ -83,14 +115,19 @@ impl Op {
                 name: name.to_owned(),
                 reserve,
             },
-            StoreOp::Append { file, bytes } => {
-                buffer.clear();
-                buffer.extend_from_slice(bytes);
-                Self::Append {
-                    file,
-                    bytes: buffer,
-                }
-            }
+            StoreOp::Open { file, name } => Self::Open {
+                file,
+                name: name.to_owned(),
+            },
+            StoreOp::Append { file, .. } => Self::Append {
+                file,
+                bytes: buffer,
+            },
+            StoreOp::Write { file, offset, .. } => Self::Write {
+                file,
+                offset,
+                bytes: buffer,
+            },
             StoreOp::Read { file, ref range } => Self::Read {
                 file,
                 range: range.clone(),
@@ -108,14 +145,34 @@ impl Op {
             StoreOp::Remove { name } => Self::Remove {
                 name: name.to_owned(),
             },
+            StoreOp::Copy {
+                from,
+                to,
+                bytes_max,
+            } => Self::Copy {
+                from: from.to_owned(),
+                to: to.to_owned(),
+                bytes_max,
+            },
+            StoreOp::List { prefix } => Self::List {
+                prefix: prefix.to_owned(),
+            },
+        }
+    }
+
+    /// What the operation writes; empty if it writes nothing.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Append { bytes, .. } | Self::Write { bytes, .. } => bytes,
+            _ => &[],
         }
     }
 
     /// The buffer of an operation that is done, for the next one; empty and
-    /// without capacity unless it was an `Append`.
+    /// without capacity unless it wrote something.
     pub fn into_buffer(self) -> Vec<u8> {
         match self {
-            Self::Append { bytes, .. } => bytes,
+            Self::Append { bytes, .. } | Self::Write { bytes, .. } => bytes,
             _ => Vec::new(),
         }
     }

@@ -13,7 +13,7 @@ use crate::private;
 
 /// The files that a [`Files`](super::Files) has open, by their handles.
 ///
-/// A file appears when its `Create` is carried out and goes with its `Close`;
+/// A file appears when its `Create` or `Open` is carried out and goes with its `Close`;
 /// who still holds it can finish.
 #[derive(Clone, Debug, Default)]
 pub struct OpenFiles(Arc<Mutex<HashMap<FileId, Arc<OpenFile>>>>);
@@ -36,13 +36,30 @@ impl OpenFiles {
         self.files().remove(&id);
     }
 
+    /// Opens under another handle what is open already, if it is: with a length
+    /// and failures of its own, it would be another file.
+    pub(super) fn share(&self, id: FileId, name: &str) -> bool {
+        let mut files = self.files();
+        let open = files.values().find(|file| file.is_named(name)).cloned();
+        open.is_some_and(|open| {
+            files.insert(id, open);
+            true
+        })
+    }
+
     /// A failure is charged to the name that a file has now.
     pub(super) fn rename(&self, from: &str, to: &str) {
-        for file in self.files().values() {
-            let mut name = lock(&file.name);
-            if *name == from {
-                to.clone_into(&mut name);
-            }
+        self.set_name(from, Some(to));
+    }
+
+    /// The file of that name is gone from the folder.
+    pub(super) fn unname(&self, name: &str) {
+        self.set_name(name, None);
+    }
+
+    fn set_name(&self, from: &str, to: Option<&str>) {
+        for file in self.files().values().filter(|file| file.is_named(from)) {
+            *lock(&file.name) = to.map(str::to_owned);
         }
     }
 
@@ -56,18 +73,19 @@ impl OpenFiles {
 #[derive(Debug)]
 pub struct OpenFile {
     file: File,
-    name: Mutex<String>,
+    /// `None` once another file has it.
+    name: Mutex<Option<String>>,
     end: AtomicU64,
     is_poisoned: AtomicBool,
     is_name_durable: AtomicBool,
 }
 
 impl OpenFile {
-    pub(super) fn new(file: File, name: &str) -> Self {
+    pub(super) fn new(file: File, name: &str, length: u64) -> Self {
         Self {
             file,
-            name: Mutex::new(name.to_owned()),
-            end: AtomicU64::new(0),
+            name: Mutex::new(Some(name.to_owned())),
+            end: AtomicU64::new(length),
             is_poisoned: AtomicBool::new(false),
             is_name_durable: AtomicBool::new(false),
         }
@@ -78,12 +96,12 @@ impl OpenFile {
         &self.file
     }
 
-    /// Bytes written so far: the end of the last byte.
+    /// The end of the last byte.
     pub fn len(&self) -> u64 {
         self.end.load(Ordering::Acquire)
     }
 
-    /// Whether nothing was written yet.
+    /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -135,17 +153,30 @@ impl OpenFile {
         Ok(())
     }
 
-    pub(super) fn name(&self) -> String {
+    pub(super) fn name(&self) -> Option<String> {
         lock(&self.name).clone()
     }
 
+    fn is_named(&self, name: &str) -> bool {
+        lock(&self.name).as_deref() == Some(name)
+    }
+
     pub(super) fn append(&self, bytes: &[u8]) -> io::Result<()> {
+        self.write(bytes, self.len())
+    }
+
+    pub(super) fn write(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.check_poison()?;
         let end = self.len();
-        self.write_all_at(bytes, end).inspect_err(|_| {
+        if offset > end {
+            return Err(io::Error::other("the write begins behind the file's end"));
+        }
+        self.write_all_at(bytes, offset).inspect_err(|_| {
             // What was written of it would surface as a tail that nobody
             // appended. If it cannot be cut off, the next append covers it.
-            let _ = self.file.set_len(end);
+            if end - offset < bytes.len() as u64 {
+                let _ = self.file.set_len(end);
+            }
         })
     }
 
@@ -162,7 +193,7 @@ impl OpenFile {
         sync().inspect_err(|_| self.poison())
     }
 
-    /// From now on nothing more is appended or synced.
+    /// From now on nothing more is written or synced.
     pub(super) fn poison(&self) {
         self.is_poisoned.store(true, Ordering::Relaxed);
     }

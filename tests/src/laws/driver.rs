@@ -403,11 +403,21 @@ impl<E: Endpoint<Event: Debug>> Driver<E> {
                 && dice.one_in(40)
                 && matches!(
                     fault,
-                    Fault::StoreFull | Fault::StoreShort | Fault::SyncFailed | Fault::ReadFailed
+                    Fault::StoreFull
+                        | Fault::StoreShort
+                        | Fault::SyncFailed
+                        | Fault::NameFailed
+                        | Fault::ReadFailed
                 )
         };
-        if let Task::Append { file, bytes } = &task {
-            log.file(file.index() as u64, None, bytes);
+        match &task {
+            Task::Append { file, bytes } => log.file(file.index() as u64, None, bytes),
+            Task::Write {
+                file,
+                offset,
+                bytes,
+            } => log.file(file.index() as u64, Some(*offset), bytes),
+            _ => {}
         }
         let answer = counting::paused(|| self.disk.run(&task, &mut strike));
         let input = match &answer {

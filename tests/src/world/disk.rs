@@ -1,90 +1,29 @@
 //! Storage of one node: flat files, of which a crash leaves what was synced.
 //!
-//! What must survive: the content that a successful [`StoreOp::Sync`] covered,
-//! unless an earlier sync of the same file had failed; a name from a successful
-//! sync, rename or removal on. All else may be there after a crash, or not, or
+//! What must survive: the content that a successful [`StoreOp::Sync`] covered
+//! and that no write touched since, unless an earlier sync of the same file had
+//! failed; a name from a successful sync of its file, or from any successful
+//! rename, removal or copy on. All else may be there after a crash, or not, or
 //! in part.
+//!
+//! [`StoreOp::Sync`]: tautline_core::StoreOp::Sync
 
+mod inode;
+mod task;
+
+use core::fmt::Write;
 use core::ops::Range;
 use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
-use tautline_core::{FileId, StoreError, StoreOp, Ticket};
+use tautline_core::{FileId, LIST_ENTRIES_MAX, StoreError, is_store_name};
 
 use super::fault::Fault;
 use crate::Dice;
+use inode::{Access, Inode};
 
-/// A storage effect that waits for its turn.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Its number.
-    pub ticket: Ticket,
-    /// What to do.
-    pub task: Task,
-}
-
-/// What a [`Job`] does: a [`StoreOp`] with its bytes, or a hash.
-#[derive(Clone, Debug)]
-#[allow(missing_docs)]
-pub enum Task {
-    Create { file: FileId, name: String },
-    Append { file: FileId, bytes: Vec<u8> },
-    Read { file: FileId, range: Range<u64> },
-    Sync { file: FileId },
-    Close { file: FileId },
-    Load { name: String, bytes_max: u64 },
-    Rename { from: String, to: String },
-    Remove { name: String },
-    Hash { file: FileId, range: Range<u64> },
-}
-
-impl Task {
-    /// What the task is, for a trace.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Create { .. } => "create",
-            Self::Append { .. } => "append",
-            Self::Read { .. } => "read",
-            Self::Sync { .. } => "sync",
-            Self::Close { .. } => "close",
-            Self::Load { .. } => "load",
-            Self::Rename { .. } => "rename",
-            Self::Remove { .. } => "remove",
-            Self::Hash { .. } => "hash",
-        }
-    }
-
-    /// The task of an effect.
-    pub fn of(op: &StoreOp<'_>) -> Self {
-        match op {
-            StoreOp::Create { file, name, .. } => Self::Create {
-                file: *file,
-                name: (*name).to_owned(),
-            },
-            StoreOp::Append { file, bytes } => Self::Append {
-                file: *file,
-                bytes: bytes.to_vec(),
-            },
-            StoreOp::Read { file, range } => Self::Read {
-                file: *file,
-                range: range.clone(),
-            },
-            StoreOp::Sync { file } => Self::Sync { file: *file },
-            StoreOp::Close { file } => Self::Close { file: *file },
-            StoreOp::Load { name, bytes_max } => Self::Load {
-                name: (*name).to_owned(),
-                bytes_max: *bytes_max,
-            },
-            StoreOp::Rename { from, to } => Self::Rename {
-                from: (*from).to_owned(),
-                to: (*to).to_owned(),
-            },
-            StoreOp::Remove { name } => Self::Remove {
-                name: (*name).to_owned(),
-            },
-        }
-    }
-}
+pub use inode::SECTOR_BYTES;
+pub use task::{Job, Task};
 
 /// How a [`Job`] ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,15 +38,6 @@ pub enum Answer {
     Failed(StoreError),
 }
 
-#[derive(Clone, Debug, Default)]
-struct Inode {
-    content: Vec<u8>,
-    durable: Vec<u8>,
-    named_durably: bool,
-    /// A sync failed: the system forgot which bytes were not written.
-    poisoned: bool,
-}
-
 /// The files of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Disk {
@@ -115,7 +45,35 @@ pub struct Disk {
     inodes_made: u64,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
+    /// What makes the durable names the present ones.
+    unsynced_names: Vec<Renaming>,
     open: BTreeMap<FileId, u64>,
+}
+
+/// A change of the folder, whole in itself.
+#[derive(Clone, Debug)]
+enum Renaming {
+    Made { name: String, inode: u64 },
+    Moved { from: String, to: String },
+    Removed { name: String },
+}
+
+impl Renaming {
+    fn apply(self, names: &mut BTreeMap<String, u64>) {
+        match self {
+            Self::Made { name, inode } => {
+                names.insert(name, inode);
+            }
+            Self::Moved { from, to } => {
+                if let Some(inode) = names.remove(&from) {
+                    names.insert(to, inode);
+                }
+            }
+            Self::Removed { name } => {
+                names.remove(&name);
+            }
+        }
+    }
 }
 
 impl Disk {
@@ -127,28 +85,25 @@ impl Disk {
     /// The content of an open file.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] if the file is not open.
+    /// [`StoreError::NotFound`] if the file is not open.
     pub fn content(&self, file: FileId) -> Result<&[u8], StoreError> {
-        let inode = self.open.get(&file).ok_or(StoreError::Failed)?;
-        Ok(&self.inodes[inode].content)
+        let inode = self.open.get(&file).ok_or(StoreError::NotFound)?;
+        Ok(self.inodes[inode].content())
     }
 
     /// Writes at a place of an open file.
     ///
     /// # Errors
-    /// [`StoreError::Failed`] if the file is not open.
+    /// [`StoreError::NotFound`] if the file is not open.
     pub fn write_at(&mut self, file: FileId, offset: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let content = &mut self.inode(file)?.content;
-        let start = offset as usize;
-        content.resize(content.len().max(start + bytes.len()), 0);
-        content[start..start + bytes.len()].copy_from_slice(bytes);
+        self.inode(file)?.write(offset as usize, bytes);
         Ok(())
     }
 
     /// The content of a file by its name.
     pub fn file(&self, name: &str) -> Option<&[u8]> {
         let inode = self.names.get(name)?;
-        Some(&self.inodes[inode].content)
+        Some(self.inodes[inode].content())
     }
 
     /// The names of all files.
@@ -156,13 +111,37 @@ impl Disk {
         self.names.keys().map(String::as_str)
     }
 
+    /// Somebody put a file there, under any name; it is durable.
+    pub fn put(&mut self, name: &str, content: Vec<u8>) {
+        self.put_inode(name, Inode::of(content));
+    }
+
+    /// Somebody put a file there that may not be read.
+    pub fn put_forbidden(&mut self, name: &str, content: Vec<u8>) {
+        let mut inode = Inode::of(content);
+        inode.access = Access::Forbidden;
+        self.put_inode(name, inode);
+    }
+
+    /// Somebody put a folder there.
+    pub fn put_folder(&mut self, name: &str) {
+        let mut inode = Inode::default();
+        inode.access = Access::Folder;
+        self.put_inode(name, inode);
+    }
+
+    fn put_inode(&mut self, name: &str, inode: Inode) {
+        self.make(name, inode);
+        self.sync_names();
+    }
+
     /// The node crashes: handles are gone, what was not synced is at the mercy
     /// of the dice.
     pub fn crash(&mut self, dice: &mut Dice, strike: &mut dyn FnMut(Fault) -> bool) {
         self.open.clear();
-        for (name, inode) in &self.names {
-            if self.durable_names.get(name) != Some(inode) && !strike(Fault::NameLost) {
-                self.durable_names.insert(name.clone(), *inode);
+        for renaming in self.unsynced_names.drain(..) {
+            if !strike(Fault::NameLost) {
+                renaming.apply(&mut self.durable_names);
             }
         }
         self.names.clone_from(&self.durable_names);
@@ -186,30 +165,28 @@ impl Disk {
     ) -> Result<Answer, StoreError> {
         match task {
             Task::Create { file, name } => self.create(*file, name, strike)?,
+            Task::Open { file, name } => self.open_existing(*file, name, strike)?,
             Task::Append { file, bytes } => {
-                if strike(Fault::StoreFull) {
-                    return Err(StoreError::Full);
-                }
-                let content = &mut self.inode(*file)?.content;
-                if strike(Fault::StoreShort) {
-                    content.extend_from_slice(&bytes[..bytes.len() / 2]);
-                    return Err(StoreError::Full);
-                }
-                content.extend_from_slice(bytes);
+                let end = self.content(*file)?.len() as u64;
+                self.write(*file, end, bytes, strike)?;
             }
+            Task::Write {
+                file,
+                offset,
+                bytes,
+            } => self.write(*file, *offset, bytes, strike)?,
             Task::Sync { file } => self.sync(*file, strike)?,
             Task::Close { file } => {
-                self.open.remove(file).ok_or(StoreError::Failed)?;
+                self.open.remove(file).ok_or(StoreError::NotFound)?;
             }
-            Task::Rename { from, to } => {
-                let inode = self.names.remove(from).ok_or(StoreError::NotFound)?;
-                self.names.insert(to.clone(), inode);
-                self.sync_names();
-            }
-            Task::Remove { name } => {
-                self.names.remove(name).ok_or(StoreError::NotFound)?;
-                self.sync_names();
-            }
+            Task::Rename { from, to } => self.rename(from, to, strike)?,
+            Task::Remove { name } => self.remove(name, strike)?,
+            Task::Copy {
+                from,
+                to,
+                bytes_max,
+            } => self.copy(from, to, *bytes_max, strike)?,
+            Task::List { prefix } => return self.list(prefix, strike),
             Task::Read { file, range } => {
                 return Ok(Answer::Loaded(self.slice(*file, range, strike)?.to_vec()));
             }
@@ -218,13 +195,7 @@ impl Disk {
                 return Ok(Answer::Hashed(Sha256::digest(bytes).into()));
             }
             Task::Load { name, bytes_max } => {
-                let content = self.file(name).ok_or(StoreError::NotFound)?;
-                if content.len() as u64 > *bytes_max {
-                    return Err(StoreError::TooLarge);
-                }
-                if strike(Fault::ReadFailed) {
-                    return Err(StoreError::Failed);
-                }
+                let content = self.load(name, *bytes_max, strike)?;
                 return Ok(Answer::Loaded(content.to_vec()));
             }
         }
@@ -237,18 +208,54 @@ impl Disk {
         name: &str,
         strike: &mut dyn FnMut(Fault) -> bool,
     ) -> Result<(), StoreError> {
-        assert!(is_flat_name(name), "contract: the file name {name:?}");
-        assert!(
-            !self.open.contains_key(&file),
-            "contract: {file:?} is open already"
-        );
+        self.check_handle(file);
+        self.check_not_folder(name)?;
         if strike(Fault::StoreFull) {
             return Err(StoreError::Full);
         }
-        self.inodes_made += 1;
-        self.inodes.insert(self.inodes_made, Inode::default());
-        self.names.insert(name.to_owned(), self.inodes_made);
-        self.open.insert(file, self.inodes_made);
+        if strike(Fault::NameFailed) {
+            return Err(StoreError::Failed);
+        }
+        let inode = self.make(name, Inode::default());
+        self.open.insert(file, inode);
+        Ok(())
+    }
+
+    fn open_existing(
+        &mut self,
+        file: FileId,
+        name: &str,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<(), StoreError> {
+        self.check_handle(file);
+        let inode = self.readable(name)?;
+        if strike(Fault::NameFailed) {
+            return Err(StoreError::Failed);
+        }
+        self.open.insert(file, inode);
+        Ok(())
+    }
+
+    fn write(
+        &mut self,
+        file: FileId,
+        offset: u64,
+        bytes: &[u8],
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<(), StoreError> {
+        let inode = self.inode(file)?;
+        if offset > inode.content().len() as u64 {
+            return Err(StoreError::Failed);
+        }
+        let start = offset as usize;
+        if strike(Fault::StoreFull) {
+            return Err(StoreError::Full);
+        }
+        if strike(Fault::StoreShort) {
+            inode.write(start, &bytes[..bytes.len() / 2]);
+            return Err(StoreError::Full);
+        }
+        inode.write(start, bytes);
         Ok(())
     }
 
@@ -257,30 +264,192 @@ impl Disk {
         file: FileId,
         strike: &mut dyn FnMut(Fault) -> bool,
     ) -> Result<(), StoreError> {
-        let number = *self.open.get(&file).ok_or(StoreError::Failed)?;
+        let number = *self.open.get(&file).ok_or(StoreError::NotFound)?;
         let inode = self.inode(file)?;
         if strike(Fault::SyncFailed) {
-            inode.poisoned = true;
+            inode.poison();
             return Err(StoreError::Failed);
         }
-        if !inode.poisoned {
-            inode.durable.clone_from(&inode.content);
-        }
-        if !core::mem::replace(&mut inode.named_durably, true) {
-            for (name, _) in self.names.iter().filter(|&(_, &named)| named == number) {
-                self.durable_names.insert(name.clone(), number);
-            }
-        }
+        inode.sync();
+        self.sync_name_of(number);
         Ok(())
+    }
+
+    fn rename(
+        &mut self,
+        from: &str,
+        to: &str,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<(), StoreError> {
+        check_name(from);
+        if !self.names.contains_key(from) {
+            return Err(StoreError::NotFound);
+        }
+        self.check_not_folder(to)?;
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.change(Renaming::Moved { from, to }, strike)
+    }
+
+    fn remove(
+        &mut self,
+        name: &str,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<(), StoreError> {
+        self.check_not_folder(name)?;
+        if !self.names.contains_key(name) {
+            return Err(StoreError::NotFound);
+        }
+        let name = name.to_owned();
+        self.change(Renaming::Removed { name }, strike)
+    }
+
+    fn copy(
+        &mut self,
+        from: &str,
+        to: &str,
+        bytes_max: u64,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<(), StoreError> {
+        check_name(to);
+        let copy = Inode::of(self.load(from, bytes_max, strike)?.to_vec());
+        if self.names.contains_key(to) {
+            return Err(StoreError::Exists);
+        }
+        if strike(Fault::StoreFull) {
+            return Err(StoreError::Full);
+        }
+        self.inodes_made += 1;
+        let (name, inode) = (to.to_owned(), self.inodes_made);
+        self.inodes.insert(inode, copy);
+        self.change(Renaming::Made { name, inode }, strike)
+    }
+
+    fn list(
+        &self,
+        prefix: &str,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<Answer, StoreError> {
+        if !prefix.is_empty() {
+            check_name(prefix);
+        }
+        if strike(Fault::ReadFailed) {
+            return Err(StoreError::Failed);
+        }
+        let mut lines = String::new();
+        let own = |name: &str| is_store_name(name) && name.starts_with(prefix);
+        let entries = self.names.iter().filter(|(name, _)| own(name));
+        for (place, (name, inode)) in entries.enumerate() {
+            if place >= LIST_ENTRIES_MAX {
+                return Err(StoreError::TooLarge);
+            }
+            let inode = &self.inodes[inode];
+            let written = match inode.access {
+                Access::Folder => writeln!(lines, "- {name}"),
+                _ => writeln!(lines, "{} {name}", inode.content().len()),
+            };
+            written.expect("a text takes it");
+        }
+        Ok(Answer::Loaded(lines.into_bytes()))
+    }
+
+    fn load(
+        &self,
+        name: &str,
+        bytes_max: u64,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<&[u8], StoreError> {
+        let content = self.inodes[&self.readable(name)?].content();
+        if content.len() as u64 > bytes_max {
+            return Err(StoreError::TooLarge);
+        }
+        if strike(Fault::ReadFailed) {
+            return Err(StoreError::Failed);
+        }
+        Ok(content)
+    }
+
+    /// Changes the folder and makes the names durable. It may fail before or
+    /// in between.
+    fn change(
+        &mut self,
+        renaming: Renaming,
+        strike: &mut dyn FnMut(Fault) -> bool,
+    ) -> Result<(), StoreError> {
+        if strike(Fault::NameFailed) {
+            return Err(StoreError::Failed);
+        }
+        renaming.clone().apply(&mut self.names);
+        self.unsynced_names.push(renaming);
+        if strike(Fault::SyncFailed) {
+            return Err(StoreError::Failed);
+        }
+        self.sync_names();
+        Ok(())
+    }
+
+    /// Names a new file, not durably.
+    fn make(&mut self, name: &str, inode: Inode) -> u64 {
+        self.inodes_made += 1;
+        self.inodes.insert(self.inodes_made, inode);
+        let made = Renaming::Made {
+            name: name.to_owned(),
+            inode: self.inodes_made,
+        };
+        made.clone().apply(&mut self.names);
+        self.unsynced_names.push(made);
+        self.inodes_made
     }
 
     fn sync_names(&mut self) {
         self.durable_names.clone_from(&self.names);
+        self.unsynced_names.clear();
+    }
+
+    /// A new name is made durable; that others come along is not promised,
+    /// unless something was renamed, which has an order.
+    fn sync_name_of(&mut self, number: u64) {
+        let is_own = |renaming: &Renaming| matches!(renaming, Renaming::Made { inode, .. } if *inode == number);
+        let is_made = |renaming: &Renaming| matches!(renaming, Renaming::Made { .. });
+        if !self.unsynced_names.iter().any(is_own) {
+            return;
+        }
+        if !self.unsynced_names.iter().all(is_made) {
+            return self.sync_names();
+        }
+        self.unsynced_names.retain(|renaming| !is_own(renaming));
+        for (name, _) in self.names.iter().filter(|&(_, &named)| named == number) {
+            self.durable_names.insert(name.clone(), number);
+        }
+    }
+
+    fn check_handle(&self, file: FileId) {
+        assert!(
+            !self.open.contains_key(&file),
+            "contract: {file:?} is open already"
+        );
+    }
+
+    /// A folder is neither replaced nor removed.
+    fn check_not_folder(&self, name: &str) -> Result<(), StoreError> {
+        check_name(name);
+        match self.names.get(name).map(|inode| self.inodes[inode].access) {
+            Some(Access::Folder) => Err(StoreError::Denied),
+            _ => Ok(()),
+        }
+    }
+
+    fn readable(&self, name: &str) -> Result<u64, StoreError> {
+        check_name(name);
+        let inode = *self.names.get(name).ok_or(StoreError::NotFound)?;
+        match self.inodes[&inode].access {
+            Access::Free => Ok(inode),
+            Access::Forbidden | Access::Folder => Err(StoreError::Denied),
+        }
     }
 
     fn inode(&mut self, file: FileId) -> Result<&mut Inode, StoreError> {
-        let inode = self.open.get(&file).ok_or(StoreError::Failed)?;
-        self.inodes.get_mut(inode).ok_or(StoreError::Failed)
+        let inode = self.open.get(&file).ok_or(StoreError::NotFound)?;
+        self.inodes.get_mut(inode).ok_or(StoreError::NotFound)
     }
 
     fn slice(
@@ -298,115 +467,9 @@ impl Disk {
     }
 }
 
-impl Inode {
-    fn crash(&mut self, dice: &mut Dice, strike: &mut dyn FnMut(Fault) -> bool) {
-        self.named_durably = true;
-        self.poisoned = false;
-        if self.content == self.durable {
-            return;
-        }
-        if strike(Fault::WriteLost) {
-            self.content.clone_from(&self.durable);
-        } else if strike(Fault::WriteTorn) {
-            let changed = self
-                .content
-                .iter()
-                .zip(&self.durable)
-                .take_while(|(new, old)| new == old)
-                .count();
-            let kept = changed + dice.index(self.content.len() - changed + 1);
-            let mut torn = self.content[..kept].to_vec();
-            torn.extend(self.durable.iter().skip(kept));
-            // The length may have reached the disk before the bytes did.
-            if dice.one_in(3) {
-                torn.resize(torn.len().max(self.content.len()), 0);
-            }
-            self.content = torn;
-        }
-        self.durable.clone_from(&self.content);
-    }
-}
-
-fn is_flat_name(name: &str) -> bool {
-    let allowed = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    !name.is_empty() && !name.starts_with('.') && name.bytes().all(allowed)
+fn check_name(name: &str) {
+    assert!(is_store_name(name), "contract: the file name {name:?}");
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tautline_core::Key;
-
-    const FILE: FileId = FileId::from_key(Key::new(0, 0));
-
-    fn append(disk: &mut Disk, bytes: &[u8]) -> Answer {
-        let bytes = bytes.to_vec();
-        disk.run(&Task::Append { file: FILE, bytes }, &mut |_| false)
-    }
-
-    fn disk_with(synced: &[u8]) -> Disk {
-        let mut disk = Disk::default();
-        let name = "a".to_owned();
-        let create = Task::Create { file: FILE, name };
-        assert_eq!(disk.run(&create, &mut |_| false), Answer::Done);
-        assert_eq!(append(&mut disk, synced), Answer::Done);
-        disk.run(&Task::Sync { file: FILE }, &mut |_| false);
-        disk
-    }
-
-    #[test]
-    fn what_was_synced_survives_every_crash() {
-        for seed in 0..200 {
-            let mut dice = Dice::new(seed);
-            let mut disk = disk_with(b"kept");
-            append(&mut disk, b"and more");
-            let mut faults = dice.fork();
-            disk.crash(&mut dice, &mut |_| faults.one_in(2));
-            let content = disk.file("a").unwrap();
-            assert!(content.starts_with(b"kept"), "{content:?}");
-            assert!(content.len() <= 12);
-        }
-    }
-
-    #[test]
-    fn what_a_failed_sync_should_have_saved_is_lost() {
-        let mut disk = disk_with(b"kept");
-        append(&mut disk, b"lost");
-        let sync = Task::Sync { file: FILE };
-        let failed = disk.run(&sync, &mut |fault| fault == Fault::SyncFailed);
-        assert_eq!(failed, Answer::Failed(StoreError::Failed));
-        assert_eq!(disk.run(&sync, &mut |_| false), Answer::Done);
-        disk.crash(&mut Dice::new(1), &mut |fault| fault == Fault::WriteLost);
-        assert_eq!(disk.file("a"), Some(b"kept".as_slice()));
-    }
-
-    #[test]
-    fn an_unsynced_name_gives_way_to_the_one_before_it() {
-        let mut disk = disk_with(b"old");
-        let other = FileId::from_key(Key::new(1, 0));
-        let name = "a".to_owned();
-        disk.run(&Task::Create { file: other, name }, &mut |_| false);
-        assert_eq!(disk.file("a"), Some(b"".as_slice()));
-        disk.crash(&mut Dice::new(1), &mut |fault| fault == Fault::NameLost);
-        assert_eq!(disk.file("a"), Some(b"old".as_slice()));
-    }
-
-    #[test]
-    fn an_append_that_does_not_fit_is_there_in_part() {
-        let mut disk = disk_with(b"kept");
-        let (file, bytes) = (FILE, b"half".to_vec());
-        let append = Task::Append { file, bytes };
-        let answer = disk.run(&append, &mut |fault| fault == Fault::StoreShort);
-        assert_eq!(answer, Answer::Failed(StoreError::Full));
-        assert_eq!(disk.file("a"), Some(b"keptha".as_slice()));
-    }
-
-    #[test]
-    fn a_rename_is_durable_at_once() {
-        let mut disk = disk_with(b"old");
-        let (from, to) = ("a".to_owned(), "b".to_owned());
-        disk.run(&Task::Rename { from, to }, &mut |_| false);
-        disk.crash(&mut Dice::new(1), &mut |_| true);
-        assert_eq!(disk.names().collect::<Vec<_>>(), ["b"]);
-    }
-}
+mod tests;

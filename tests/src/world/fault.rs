@@ -72,8 +72,11 @@ faults! {
     /// There is space for a part of what is appended.
     StoreShort 500..20_000
     /// A sync fails; what it should have saved is gone at the next crash, also
-    /// if a later sync succeeds.
+    /// if a later sync succeeds. Of a rename, a removal or a copy: it is done,
+    /// but not durable.
     SyncFailed 500..20_000
+    /// A file cannot be created, opened, renamed, removed or copied.
+    NameFailed 500..20_000
     /// A read fails.
     ReadFailed 2_000..200_000
     /// A storage effect takes long.
@@ -84,9 +87,10 @@ faults! {
     // For each file that a crash finds unsynced.
     /// What was not synced is gone.
     WriteLost 300_000..900_000
-    /// What was not synced is there in part, its end torn.
+    /// What was not synced is there in part: each sector is as it was before or
+    /// after any of the writes to it, and the end is torn.
     WriteTorn 100_000..900_000
-    /// The name of a new file is gone.
+    /// A change of names that is not durable is undone.
     NameLost 100_000..900_000
 
     // For each tick of the weather, about once a second.

@@ -29,6 +29,57 @@ fn storage_effects_are_answered_in_order() {
 }
 
 #[test]
+fn files_of_an_earlier_run_are_found_opened_and_written_over() {
+    let mut bench = Bench::new();
+    std::fs::write(bench.dir.path().join("log.1"), b"before").unwrap();
+    let file = file(1);
+    let (offset, bytes_max) = (2, 100);
+    let ops = [
+        StoreOp::List { prefix: "log" },
+        StoreOp::Open {
+            file,
+            name: "log.1",
+        },
+        StoreOp::Write {
+            file,
+            offset,
+            bytes: b"tter!",
+        },
+        StoreOp::Append { file, bytes: b"?" },
+        StoreOp::Copy {
+            from: "log.1",
+            to: "log.1.BAD",
+            bytes_max,
+        },
+        StoreOp::Copy {
+            from: "log.1",
+            to: "log.1.BAD",
+            bytes_max,
+        },
+        StoreOp::Sync { file },
+        StoreOp::Read { file, range: 0..99 },
+        StoreOp::List { prefix: "" },
+    ];
+    for op in ops {
+        bench.want(Want::Store(op));
+    }
+    let last = Fact::Loaded(9, b"8 log.1\n8 log.1.BAD\n".to_vec());
+    bench.run_until(&last);
+    let expected = [
+        Fact::Loaded(1, b"6 log.1\n".to_vec()),
+        Fact::Stored(2),
+        Fact::Stored(3),
+        Fact::Stored(4),
+        Fact::Stored(5),
+        Fact::StoreFailed(6, StoreError::Exists),
+        Fact::Stored(7),
+        Fact::Loaded(8, b"better!?".to_vec()),
+        last,
+    ];
+    assert_eq!(bench.facts, expected);
+}
+
+#[test]
 fn what_was_asked_for_is_stored_before_the_end() {
     let mut bench = Bench::new();
     for _ in 0..100 {
@@ -54,11 +105,16 @@ fn slow_storage_stops_the_output() {
     };
     let mut bench = Bench::with(None, Vec::new(), limits);
     bench.want(Want::Create(file(1), "log"));
-    for _ in 0..1_000 {
+    for number in 0..1_000 {
         bench.want(Want::Append(file(1), vec![7; 10_000]));
+        bench.want(Want::Store(StoreOp::Write {
+            file: file(1),
+            offset: number * 10_000,
+            bytes: &[8; 10_000],
+        }));
     }
     // Many times what may wait goes through.
-    bench.run_until(&Fact::Stored(1_001));
+    bench.run_until(&Fact::Stored(2_001));
     assert_eq!(
         std::fs::metadata(bench.dir.path().join("log"))
             .unwrap()

@@ -40,13 +40,24 @@ fn client_of(certificate: &Path) -> ClientConfig {
     ClientConfig::load(&Roots { file }).unwrap()
 }
 
-/// The server's side of a connection, blocking.
+/// One side of a connection, blocking.
 struct Secure {
     session: Session,
     stream: TcpStream,
+    /// What came and the session has not taken: it takes no more while a full
+    /// record waits to be read.
+    held: Vec<u8>,
 }
 
 impl Secure {
+    fn new(session: Session, stream: TcpStream) -> Self {
+        Self {
+            session,
+            stream,
+            held: Vec::new(),
+        }
+    }
+
     fn flush(&mut self) {
         self.session.drain_ciphertext(&mut self.stream).unwrap();
     }
@@ -75,17 +86,39 @@ impl Secure {
         }
     }
 
+    /// Brings the session on by at least a byte. Nothing waits to be read.
     fn feed(&mut self) {
-        let mut buf = [0; 3_000];
-        let count = self.stream.read(&mut buf).unwrap();
-        assert!(count > 0, "cut off");
-        let mut bytes = &buf[..count];
-        while !bytes.is_empty() {
-            let taken = self.session.feed(bytes).unwrap();
-            bytes = &bytes[taken..];
-            self.flush();
+        if self.held.is_empty() {
+            let mut buf = [0; 3_000];
+            let count = self.stream.read(&mut buf).unwrap();
+            assert!(count > 0, "cut off");
+            self.held.extend_from_slice(&buf[..count]);
         }
+        let taken = self.session.feed(&self.held).unwrap();
+        assert!(taken > 0, "the session is stuck");
+        self.held.drain(..taken);
+        self.flush();
     }
+}
+
+#[test]
+fn a_full_record_waits_for_its_reader_and_holds_up_nothing_else() {
+    let certificate = Certificate::new();
+    let session = certificate.session();
+    let peer = Peer::start(move |stream| {
+        let mut secure = Secure::new(session, stream);
+        secure.write_all(b"");
+        assert!(secure.read_to_end() == pattern(200_000));
+    });
+    let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, peer.port)).unwrap();
+    let config = client_of(&certificate.certificate);
+    let mut client = Secure::new(Session::client(&config, "localhost").unwrap(), stream);
+    client.flush();
+    // Each record is full, and ends within what the peer reads at a time.
+    client.write_all(&pattern(200_000));
+    client.session.close_notify();
+    client.flush();
+    peer.join();
 }
 
 #[test]
@@ -95,7 +128,7 @@ fn a_body_goes_to_a_file_and_back_under_tls() {
     let body = pattern(300_000);
     let sent = body.clone();
     let peer = Peer::start(move |stream| {
-        let mut secure = Secure { session, stream };
+        let mut secure = Secure::new(session, stream);
         secure.write_all(b"head:");
         secure.write_all(&sent);
         secure.write_all(b":tail");
@@ -140,7 +173,7 @@ fn an_end_without_notice_is_a_loss() {
     let certificate = Certificate::new();
     let session = certificate.session();
     let peer = Peer::start(move |stream| {
-        let mut secure = Secure { session, stream };
+        let mut secure = Secure::new(session, stream);
         secure.write_all(b"half a");
         secure.stream.shutdown(std::net::Shutdown::Write).unwrap();
         let mut rest = Vec::new();
