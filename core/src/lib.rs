@@ -175,6 +175,7 @@ pub mod random;
 pub mod rate;
 pub mod registration;
 pub mod relay;
+pub mod spool;
 pub mod tally;
 pub mod time;
 #[cfg(feature = "_test")]
