@@ -26,7 +26,6 @@ const SITES: usize = 9;
 const CLIENTS_PER_SUBNET: usize = 20;
 const LINES_PER_SUBNET_MAX: u32 = 3;
 const UDP_PORT: u16 = 40_000;
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const STORM: Duration = Duration::from_secs(1_200);
 /// Test notifications come before and after it.
 const GRANT_WAIT: Duration = Duration::from_secs(12);
@@ -89,8 +88,8 @@ fn boot_client(boot: &Boot, memory: &Memory) -> ClientApp {
 impl Fleet {
     fn found(world: &mut World) -> Self {
         let relays = RELAYS.map(|name| {
-            let relay = world.node(name, |boot| boot_relay(&boot)).listening(PORT);
-            relay.keep_alive(KEEP_ALIVE).id()
+            let relay = world.node(name, |boot| boot_relay(&boot));
+            relay.listening(PORT).id()
         });
         let sites: Vec<SiteId> = (0..SITES).map(|_| world.site(NatKind::Closed)).collect();
         let mut clients = Vec::new();
@@ -102,7 +101,7 @@ impl Fleet {
                 let name = format!("client{}", clients.len());
                 let node = world.node(&name, move |boot| boot_client(&boot, &kept));
                 // Ports of their own: a router that forwards forwards to all.
-                let node = node.keep_alive(KEEP_ALIVE).udp(UDP_PORT + number as u16);
+                let node = node.udp(UDP_PORT + number as u16);
                 let node = match site {
                     Some(site) => node.behind(site).id(),
                     None => node.id(),

@@ -14,9 +14,6 @@ use tautline_tests::world::cast::{
 use tautline_tests::world::{Boot, Climate, Fault, NodeId, Scenario, World};
 
 const CLIENTS: usize = 4;
-/// Nothing of what is simulated here asks an idle peer for a sign of life; the
-/// systems below do.
-const KEEP_ALIVE: Duration = Duration::from_secs(60);
 const STORM: Duration = Duration::from_secs(1_800);
 /// A lost connection shows at the next registration at the latest; a failed
 /// one is tried again after five minutes at most.
@@ -60,14 +57,13 @@ struct Cast {
 fn cast(world: &mut World) -> Cast {
     let relay = world
         .node("relay", |boot| boot_relay(&boot))
-        .listening(PORT);
-    let relay = relay.keep_alive(KEEP_ALIVE).id();
+        .listening(PORT)
+        .id();
     let clients = (0..CLIENTS).map(|number| {
         let name = format!("client{number}");
         let (host, memory) = (name.clone(), Memory::default());
         world
             .node(&name, move |boot| boot_client(&boot, &host, &memory))
-            .keep_alive(KEEP_ALIVE)
             .id()
     });
     Cast {

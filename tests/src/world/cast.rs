@@ -4,18 +4,20 @@
 //! notification handed over twice, an identity changed, a subnet's cap
 //! exceeded.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use tautline_core::client::{self, Client, RelayAddress};
+use tautline_core::heartbeat::Rule;
 use tautline_core::notify::{NotifyError, NotifyOptions};
 use tautline_core::registration::SubnetName;
 use tautline_core::relay::{self, Relay, To};
 use tautline_core::wire::proof::MasterKey;
 use tautline_core::{ClientId, ConnId, Incarnation, Instant, NotificationId};
 
-use super::{App, Boot};
+use super::{App, Boot, NodeId};
 
 /// Where a relay listens.
 pub const PORT: u16 = 52_311;
@@ -36,6 +38,53 @@ pub fn relay_settings(boot: &Boot) -> relay::Settings {
     relay::Settings::new(MasterKey([7; 32]), Incarnation(number))
 }
 
+/// What was told of persistent connections at both of their ends, over all lives
+/// of the nodes that note it.
+pub type Journal = Rc<RefCell<Vec<Entry>>>;
+
+/// Something that was told of a client's persistent connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// When.
+    pub at: Instant,
+    /// At which end.
+    pub node: NodeId,
+    /// Whose it is.
+    pub client: ClientId,
+    /// What.
+    pub told: Told,
+}
+
+/// What an end tells of a persistent connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// It is open.
+    Connected,
+    /// A heartbeat ends it.
+    Silent(Duration, Rule),
+    /// It is gone, for this reason.
+    Gone(String),
+}
+
+/// Whose journal an application writes.
+struct Notes {
+    node: NodeId,
+    journal: Journal,
+}
+
+impl Notes {
+    fn add(notes: Option<&Self>, at: Instant, client: Option<ClientId>, told: Told) {
+        if let (Some(Self { node, journal }), Some(client)) = (notes, client) {
+            journal.borrow_mut().push(Entry {
+                at,
+                node: *node,
+                client,
+                told,
+            });
+        }
+    }
+}
+
 /// A relay.
 pub struct RelayApp {
     /// The relay.
@@ -45,6 +94,7 @@ pub struct RelayApp {
     lines: Lines,
     replied: BTreeSet<(NotificationId, ClientId)>,
     registrations: Vec<(ClientId, Instant)>,
+    notes: Option<Notes>,
     /// It was drained: the daemon ends and is started again.
     over: bool,
 }
@@ -63,8 +113,19 @@ impl RelayApp {
             lines: Lines::default(),
             replied: BTreeSet::new(),
             registrations: Vec::new(),
+            notes: None,
             over: false,
         }
+    }
+
+    /// Notes what happens to persistent connections.
+    #[must_use]
+    pub fn noting(mut self, boot: &Boot, journal: &Journal) -> Self {
+        self.notes = Some(Notes {
+            node: boot.node,
+            journal: Rc::clone(journal),
+        });
+        self
     }
 
     /// Tells something.
@@ -135,7 +196,17 @@ impl App for RelayApp {
                 assert!(first, "{client} replied to {notification} twice");
             }
             relay::Event::Registered { client, .. } => self.registrations.push((client, now)),
+            relay::Event::HeartbeatEnded {
+                client,
+                silent_for,
+                rule,
+                ..
+            } => {
+                let told = Told::Silent(silent_for, rule);
+                Notes::add(self.notes.as_ref(), now, Some(client), told);
+            }
             relay::Event::Connected { client, conn } => {
+                Notes::add(self.notes.as_ref(), now, Some(client), Told::Connected);
                 let record = self.relay.client(client);
                 if let Some(subnet) = record.and_then(|record| self.relay.subnet_of(record)) {
                     let lines = self.lines.open(client, conn, subnet.name);
@@ -145,7 +216,11 @@ impl App for RelayApp {
                     assert!(lines <= self.lines_max, "p5: {lines} lines in all");
                 }
             }
-            relay::Event::Disconnected { client, conn, .. } => self.lines.close(client, conn),
+            relay::Event::Disconnected { client, conn, why } => {
+                let told = Told::Gone(why.into());
+                Notes::add(self.notes.as_ref(), now, Some(client), told);
+                self.lines.close(client, conn);
+            }
             relay::Event::Drained => self.over = true,
             _ => {}
         }
@@ -192,6 +267,7 @@ pub struct ClientApp {
     pub client: Client,
     memory: Memory,
     heard: BTreeSet<NotificationId>,
+    notes: Option<Notes>,
     /// Its identity could not be read, or it was stopped: the agent ends and is
     /// started again.
     over: bool,
@@ -209,8 +285,23 @@ impl ClientApp {
             client: Client::new(settings, limits, boot.seed),
             memory: Rc::clone(memory),
             heard: BTreeSet::new(),
+            notes: None,
             over: false,
         }
+    }
+
+    /// Notes what happens to the persistent connection.
+    #[must_use]
+    pub fn noting(mut self, boot: &Boot, journal: &Journal) -> Self {
+        self.notes = Some(Notes {
+            node: boot.node,
+            journal: Rc::clone(journal),
+        });
+        self
+    }
+
+    fn note(&self, now: Instant, told: Told) {
+        Notes::add(self.notes.as_ref(), now, self.memory.get(), told);
     }
 
     /// Whether the notification was handed over in this life.
@@ -242,6 +333,11 @@ impl App for ClientApp {
                 let replied = self.client.reply(now, notification, b"pong");
                 assert!(replied.is_ok(), "{replied:?}");
             }
+            client::Event::Connected => self.note(now, Told::Connected),
+            client::Event::HeartbeatEnded { silent_for, rule } => {
+                self.note(now, Told::Silent(silent_for, rule));
+            }
+            client::Event::Disconnected { why } => self.note(now, Told::Gone(why.to_string())),
             client::Event::StorageFailed { .. } => self.over = self.client.id().is_none(),
             client::Event::IdentityUnavailable { .. } | client::Event::Stopped => self.over = true,
             client::Event::IdentityUnreadable => panic!("a crash spoilt the identity"),

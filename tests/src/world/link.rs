@@ -37,6 +37,10 @@ pub(super) struct Link {
     pub(super) ends: [End; 2],
     /// By the side that writes.
     pub(super) pipes: [Pipe; 2],
+    /// When a router on the way saw it last.
+    pub(super) seen_at: Instant,
+    /// A router on the way has forgotten it: nothing of it passes any more.
+    pub(super) forgotten: bool,
 }
 
 #[derive(Debug)]
@@ -47,8 +51,6 @@ pub(super) struct End {
     pub(super) conn: Option<ConnId>,
     /// Whether its system still knows the connection.
     pub(super) open: bool,
-    /// Questions of its keep-alive that found no answer.
-    pub(super) unanswered: u32,
 }
 
 #[derive(Debug, Default)]
@@ -138,7 +140,6 @@ impl Links {
             address,
             conn: Some(conn),
             open: true,
-            unanswered: 0,
         };
         let (node, address) = listener;
         let listener = End {
@@ -146,7 +147,6 @@ impl Links {
             address,
             conn: None,
             open: false,
-            unanswered: 0,
         };
         let ends = [opener, listener];
         self.by_node
@@ -156,6 +156,8 @@ impl Links {
             seen,
             ends,
             pipes,
+            seen_at: Instant::ORIGIN,
+            forgotten: false,
         };
         self.links.insert(id, link);
         id

@@ -120,7 +120,6 @@ enum Happening {
     SegmentArrives(LinkId, Side),
     RoomArrives(LinkId, Side),
     ResetArrives(LinkId, Side),
-    KeepAlive(LinkId, Side),
     DatagramArrives(Box<net::Datagram>),
     Weather,
     Clog(Way, Duration),
@@ -247,6 +246,20 @@ impl World {
         self.nodes[node.0].life
     }
 
+    /// The age of the oldest connection that the node's driver knows.
+    pub fn oldest_connection(&self, node: NodeId) -> Option<Duration> {
+        let since = self.nodes[node.0].conns.values().map(|conn| conn.since);
+        since.min().map(|since| self.now.saturating_since(since))
+    }
+
+    /// The longest time that no bytes of a connection reached the node, up to
+    /// now and since this was asked last.
+    pub fn longest_silence(&mut self, node: NodeId) -> Duration {
+        let state = &mut self.nodes[node.0];
+        state.note_reached(self.now);
+        core::mem::take(&mut state.longest_silence)
+    }
+
     /// The world's dice, for what a scenario decides.
     pub fn dice(&mut self) -> &mut Dice {
         &mut self.dice
@@ -274,7 +287,6 @@ impl World {
             Happening::SegmentArrives(link, from) => self.segment_arrives(link, from),
             Happening::RoomArrives(link, at) => self.room_arrives(link, at),
             Happening::ResetArrives(link, at) => self.reset_arrives(link, at),
-            Happening::KeepAlive(link, side) => self.keep_alive(link, side),
             Happening::DatagramArrives(datagram) => self.datagram_arrives(*datagram),
             Happening::Weather => self.weather(),
             Happening::Clog(..) | Happening::Script(_) if self.calm => {}
@@ -330,15 +342,6 @@ impl NodeSetup<'_> {
     #[must_use]
     pub fn starting_in(self, delay: Duration) -> Self {
         self.world.nodes[self.id.0].starts_at = self.world.now + delay;
-        self
-    }
-
-    /// Its system asks the other ends of silent connections at this period
-    /// whether they are there (TCP keep-alive); three questions without an
-    /// answer end a connection. Without it nobody asks.
-    #[must_use]
-    pub fn keep_alive(self, period: Duration) -> Self {
-        self.world.nodes[self.id.0].keep_alive = Some(period);
         self
     }
 

@@ -14,12 +14,12 @@ use super::{Fault, Happening, World};
 
 /// How long a driver lets a connection open.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(20);
-/// When a lost segment is sent again.
-const RESEND: Duration = Duration::from_millis(400);
-/// Questions of a keep-alive without an answer that end a connection.
-const UNANSWERED_MAX: u32 = 3;
-/// After which a sender gives a connection up.
-const GIVE_UP: Duration = Duration::from_secs(90);
+/// When a segment that found no way is sent again; each time after it waits
+/// twice as long, up to the second one.
+const RESEND: (Duration, Duration) = (Duration::from_millis(400), Duration::from_secs(120));
+/// After which a sender gives a connection up: what Linux comes to with
+/// `tcp_retries2` at 15.
+const GIVE_UP: Duration = Duration::from_secs(924);
 
 pub(super) struct Datagram {
     from: NodeId,
@@ -39,7 +39,7 @@ impl World {
         let listener = (to, SocketAddr::new(self.nodes[to.0].ip, port));
         let opener = (node, address, conn);
         let link = self.links.add(opener, listener, seen, tls, &mut self.dice);
-        self.nodes[node.0].insert(conn, link, Side::Opener, State::Connecting);
+        self.nodes[node.0].insert(self.now, conn, (link, Side::Opener), State::Connecting);
         if self.faults.strike(Fault::Exhausted) {
             self.fail_open(link, ConnectError::Exhausted);
         } else if target.is_none() || self.faults.strike(Fault::Unresolved) {
@@ -47,7 +47,7 @@ impl World {
         } else {
             self.schedule(OPEN_TIMEOUT, Happening::OpenTimedOut(link));
             if self.is_routable(node, to) && !self.faults.strike(Fault::ConnectLost) {
-                let delay = self.latency(node, to);
+                let delay = self.trip(node, to);
                 self.schedule(delay, Happening::OpenArrives(link));
             }
         }
@@ -64,11 +64,11 @@ impl World {
         let Some([from, to]) = self.ends(link) else {
             return;
         };
-        if !self.passes(from, to) || !self.nodes[to.0].powered {
+        if !self.passes(from, to) || !self.nodes[to.0].hears(self.now) {
             self.schedule(Duration::from_secs(1), Happening::OpenArrives(link));
             return;
         }
-        let back = self.latency(to, from);
+        let (now, back) = (self.now, self.trip(to, from));
         let Some(state) = self.links.get(link) else {
             return;
         };
@@ -83,7 +83,7 @@ impl World {
             return;
         }
         state.end(Side::Listener).open = true;
-        self.start_keep_alive(link, to, Side::Listener);
+        state.seen_at = now;
         self.push_fact(to, Fact::Accept(link));
         self.schedule(back, Happening::OpenAnswered(link, true));
     }
@@ -106,7 +106,6 @@ impl World {
         if let Some(state) = self.nodes[from.0].conn(conn) {
             state.state = State::Open;
         }
-        self.start_keep_alive(link, from, Side::Opener);
         self.push_fact(from, Fact::Connected(conn));
         self.push_fact(from, Fact::Readable(conn));
     }
@@ -175,7 +174,7 @@ impl World {
             Side::Opener => (opener, listener),
             Side::Listener => (listener, opener),
         };
-        let mut delay = self.latency(from, to);
+        let mut delay = self.trip(from, to);
         if self.faults.strike(Fault::Straggler) {
             delay += self.dice.span(Duration::ZERO..Duration::from_secs(3));
         }
@@ -204,34 +203,67 @@ impl World {
         let sender = state.end(from).node;
         let receiver = state.end(from.other());
         let (to, open, conn) = (receiver.node, receiver.open, receiver.conn);
-        let arrives = self.passes(sender, to) && self.nodes[to.0].powered;
+        let finds_way = self.finds_way(link, sender, to);
+        let is_awake = self.nodes[sender.0].asleep_until <= now;
         let Some(state) = self.links.get(link) else {
             return;
         };
         let pipe = state.pipe_from(from);
-        if !arrives {
-            let since = *pipe.lost_since.get_or_insert(now);
-            if now.saturating_since(since) < GIVE_UP {
-                self.schedule(RESEND, Happening::SegmentArrives(link, from));
-            } else {
-                self.end_side(link, from, CloseReason::Reset);
+        // Who sleeps sends nothing again.
+        if !finds_way || (pipe.lost_since.is_some() && !is_awake) {
+            return self.send_again(link, from, is_awake);
+        }
+        // After a gap all that waits behind the segment comes with it.
+        let count = match pipe.lost_since.take() {
+            Some(_) => pipe.flying.len(),
+            None => 1.min(pipe.flying.len()),
+        };
+        if count == 0 {
+            return;
+        }
+        if !open {
+            // Without an answer it goes again.
+            if !self.send_reset(link, from) {
+                self.send_again(link, from, is_awake);
             }
             return;
         }
-        pipe.lost_since = None;
-        let Some(segment) = pipe.flying.pop_front() else {
-            return;
+        let pipe = match self.links.get(link) {
+            Some(state) => state.pipe_from(from),
+            None => return,
         };
-        if !open {
-            self.send_reset(link, from);
-            return;
+        let segments: Vec<Segment> = pipe.flying.drain(..count).collect();
+        for segment in segments {
+            match segment {
+                Segment::Bytes(bytes) => pipe.arrived.extend(bytes),
+                Segment::Fin => pipe.fin_arrived = true,
+            }
         }
-        match segment {
-            Segment::Bytes(bytes) => pipe.arrived.extend(bytes),
-            Segment::Fin => pipe.fin_arrived = true,
-        }
+        self.nodes[to.0].note_reached(now);
         if let Some(conn) = conn {
             self.push_fact(to, Fact::Readable(conn));
+        }
+    }
+
+    /// A segment did not find its way: it goes again, or the sender gives up.
+    fn send_again(&mut self, link: LinkId, from: Side, is_awake: bool) {
+        let now = self.now;
+        let Some(state) = self.links.get(link) else {
+            return;
+        };
+        let pipe = state.pipe_from(from);
+        let since = match pipe.lost_since {
+            Some(since) if is_awake => since,
+            _ => now,
+        };
+        pipe.lost_since = Some(since);
+        let (first, longest) = RESEND;
+        let tried_for = now.saturating_since(since);
+        if tried_for < GIVE_UP {
+            let delay = (tried_for + first).min(longest);
+            self.schedule(delay, Happening::SegmentArrives(link, from));
+        } else {
+            self.end_side(link, from, CloseReason::Reset);
         }
     }
 
@@ -254,11 +286,16 @@ impl World {
         }
     }
 
-    pub(super) fn send_reset(&mut self, link: LinkId, to: Side) {
+    /// A reset is one packet, which may be lost; then `false`.
+    pub(super) fn send_reset(&mut self, link: LinkId, to: Side) -> bool {
+        if self.paths.loses(&mut self.dice) {
+            return false;
+        }
         if let Some([opener, listener]) = self.ends(link) {
             let delay = self.latency(opener, listener);
             self.schedule(delay, Happening::ResetArrives(link, to));
         }
+        true
     }
 
     pub(super) fn reset_arrives(&mut self, link: LinkId, at: Side) {
@@ -266,38 +303,8 @@ impl World {
             return;
         };
         let (to, from) = (state.end(at).node, state.end(at.other()).node);
-        if self.passes(from, to) {
+        if self.finds_way(link, from, to) {
             self.end_side(link, at, CloseReason::Reset);
-        }
-    }
-
-    fn start_keep_alive(&mut self, link: LinkId, node: NodeId, side: Side) {
-        if let Some(period) = self.nodes[node.0].keep_alive {
-            self.schedule(period, Happening::KeepAlive(link, side));
-        }
-    }
-
-    /// One end asks the other whether it is there.
-    pub(super) fn keep_alive(&mut self, link: LinkId, side: Side) {
-        let Some(state) = self
-            .links
-            .get(link)
-            .filter(|link| link.ends[side as usize].open)
-        else {
-            return;
-        };
-        let (own, other) = (state.end(side).node, state.end(side.other()));
-        let (peer, known) = (other.node, other.open);
-        let heard = self.nodes[peer.0].powered && self.passes(own, peer) && self.passes(peer, own);
-        let Some(state) = self.links.get(link) else {
-            return;
-        };
-        let end = state.end(side);
-        end.unanswered = if heard { 0 } else { end.unanswered + 1 };
-        if end.unanswered > UNANSWERED_MAX || (heard && !known) {
-            self.end_side(link, side, CloseReason::Reset);
-        } else {
-            self.start_keep_alive(link, own, side);
         }
     }
 
@@ -330,7 +337,7 @@ impl World {
 
     /// A node sends a datagram.
     pub(super) fn send_datagram(&mut self, node: NodeId, to: SocketAddr, bytes: &[u8]) {
-        if self.faults.strike(Fault::DatagramLost) {
+        if self.faults.strike(Fault::DatagramLost) || self.paths.loses(&mut self.dice) {
             return;
         }
         let Some(target) = self.route_datagram(node, to) else {
@@ -364,7 +371,8 @@ impl World {
             to,
             bytes,
         } = datagram;
-        let up = self.nodes[to.0].running.is_some();
+        let state = &self.nodes[to.0];
+        let up = state.running.is_some() && state.hears(self.now);
         if up && self.passes(from, to) {
             self.push_fact(to, Fact::Datagram(seen, bytes));
         }
@@ -383,6 +391,27 @@ impl World {
     fn passes(&self, from: NodeId, to: NodeId) -> bool {
         let (from, to) = (self.place(from), self.place(to));
         self.paths.open(from, to, self.now)
+    }
+
+    /// Whether what is sent on a link arrives now. Routers see it.
+    fn finds_way(&mut self, link: LinkId, from: NodeId, to: NodeId) -> bool {
+        let now = self.now;
+        if !self.passes(from, to) || !self.nodes[to.0].hears(now) {
+            return false;
+        }
+        let memory = self.memory_between(from, to);
+        let Some(state) = self.links.get(link) else {
+            return false;
+        };
+        let silence = now.saturating_since(state.seen_at);
+        state.forgotten |= memory.is_some_and(|memory| silence > memory);
+        state.seen_at = now;
+        !state.forgotten
+    }
+
+    /// How long a segment takes, with those before it that were lost.
+    fn trip(&mut self, from: NodeId, to: NodeId) -> Duration {
+        self.latency(from, to) + self.paths.resends(&mut self.dice)
     }
 
     fn latency(&mut self, from: NodeId, to: NodeId) -> Duration {

@@ -1,6 +1,7 @@
 //! One node: its life, its connections, its storage.
 
 use core::ops::Range;
+use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 
@@ -35,13 +36,20 @@ pub(super) struct Node {
     pub(super) tcp_port: Option<u16>,
     pub(super) udp_port: u16,
     pub(super) sheltered: bool,
-    pub(super) keep_alive: Option<core::time::Duration>,
     pub(super) boot: BootFn,
     pub(super) running: Option<Box<dyn Running>>,
     pub(super) life: u32,
     /// Without power nobody answers for the node, not even with a refusal.
     pub(super) powered: bool,
     pub(super) paused_until: Instant,
+    /// It has not run since it was paused.
+    pub(super) was_paused: bool,
+    /// Until then nothing reaches it either.
+    pub(super) asleep_until: Instant,
+    /// When bytes of a connection reached it last, and the longest time between
+    /// two such moments.
+    pub(super) reached_at: Instant,
+    pub(super) longest_silence: Duration,
     pub(super) wall_offset_ms: i64,
     pub(super) turn_wanted: bool,
     pub(super) in_turn: bool,
@@ -80,6 +88,7 @@ pub(super) struct Conn {
     pub(super) id: ConnId,
     pub(super) link: LinkId,
     pub(super) side: Side,
+    pub(super) since: Instant,
     pub(super) state: State,
     pub(super) blocked: bool,
     pub(super) stalled: bool,
@@ -125,12 +134,15 @@ impl Node {
             tcp_port: None,
             udp_port: 52_311,
             sheltered: false,
-            keep_alive: None,
             boot,
             running: None,
             life: 0,
             powered: true,
             paused_until: Instant::ORIGIN,
+            was_paused: false,
+            asleep_until: Instant::ORIGIN,
+            reached_at: Instant::ORIGIN,
+            longest_silence: Duration::ZERO,
             wall_offset_ms: 0,
             turn_wanted: false,
             in_turn: false,
@@ -144,6 +156,18 @@ impl Node {
             deadline: None,
             silent_timeout: false,
         }
+    }
+
+    /// Whether what comes reaches its system.
+    pub(super) fn hears(&self, now: Instant) -> bool {
+        self.powered && self.asleep_until <= now
+    }
+
+    /// Bytes of a connection have come.
+    pub(super) fn note_reached(&mut self, now: Instant) {
+        let silence = now.saturating_since(self.reached_at);
+        self.longest_silence = self.longest_silence.max(silence);
+        self.reached_at = now;
     }
 
     pub(super) fn udp_address(&self) -> SocketAddr {
@@ -161,13 +185,20 @@ impl Node {
         self.conns.get_mut(&id.index()).filter(|conn| conn.id == id)
     }
 
-    pub(super) fn insert(&mut self, id: ConnId, link: LinkId, side: Side, state: State) {
+    pub(super) fn insert(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        (link, side): (LinkId, Side),
+        state: State,
+    ) {
         let before = self.conns.insert(
             id.index(),
             Conn {
                 id,
                 link,
                 side,
+                since: now,
                 state,
                 blocked: false,
                 stalled: false,
@@ -194,5 +225,6 @@ impl Node {
         self.stored = None;
         self.deadline = None;
         self.silent_timeout = false;
+        self.was_paused = false;
     }
 }

@@ -23,9 +23,14 @@ pub(super) enum Way {
     Into(SiteId),
 }
 
+/// When a segment that was lost is sent again; each time after it waits twice
+/// as long (RFC 6298), up to the second one.
+const RESEND: (Duration, Duration) = (Duration::from_millis(600), Duration::from_secs(120));
+
 pub(super) struct Paths {
     base: Duration,
     jitter: Duration,
+    loss_ppm: u32,
     blocked_until: BTreeMap<Way, Instant>,
     clogged_until: BTreeMap<Way, Instant>,
 }
@@ -35,6 +40,7 @@ impl Paths {
         Self {
             base: Duration::from_micros(50 << dice.below(10)),
             jitter: Duration::from_micros(10 << dice.below(11)),
+            loss_ppm: 0,
             blocked_until: BTreeMap::new(),
             clogged_until: BTreeMap::new(),
         }
@@ -50,6 +56,28 @@ impl Paths {
         let clogged = ways(from, to).filter_map(|way| self.clogged_until.get(&way));
         let queued = clogged.map(|until| until.saturating_since(now)).max();
         queued.unwrap_or_default() + self.base + dice.span(Duration::ZERO..self.jitter)
+    }
+
+    pub(super) fn set(&mut self, delay: Duration, loss_ppm: u32) {
+        self.base = delay;
+        self.jitter = Duration::from_micros(1);
+        self.loss_ppm = loss_ppm;
+    }
+
+    /// Whether a packet gets lost on the way.
+    pub(super) fn loses(&self, dice: &mut Dice) -> bool {
+        self.loss_ppm > 0 && dice.per_million(self.loss_ppm)
+    }
+
+    /// What TCP adds to the latency of a segment until it was not lost.
+    pub(super) fn resends(&self, dice: &mut Dice) -> Duration {
+        let (mut timeout, longest) = RESEND;
+        let mut spent = Duration::ZERO;
+        while self.loses(dice) {
+            spent += timeout;
+            timeout = (2 * timeout).min(longest);
+        }
+        spent
     }
 
     pub(super) fn open(&self, from: Place, to: Place, now: Instant) -> bool {

@@ -6,6 +6,7 @@
 //! nobody; datagrams from outside are dropped and counted unless the router
 //! was told to let them in.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -40,6 +41,8 @@ struct Site {
     /// The nodes by their ports at the public address.
     ports: BTreeMap<u16, NodeId>,
     kept_out: u64,
+    /// For how long its router remembers a connection that is silent.
+    memory: Option<Duration>,
 }
 
 /// The sites, and who has which address.
@@ -64,6 +67,7 @@ impl Sites {
             connections: 0,
             ports: BTreeMap::new(),
             kept_out: 0,
+            memory: None,
         });
         self.by_public.insert(public, id);
         id
@@ -125,6 +129,37 @@ impl World {
     /// What the site's router does from now on.
     pub fn set_nat(&mut self, site: SiteId, kind: NatKind) {
         self.sites.sites[site.0].kind = kind;
+    }
+
+    /// The site's router forgets a connection that was silent for longer:
+    /// nothing of it passes any more, and nobody is told. `None` is never.
+    pub fn set_memory(&mut self, site: SiteId, memory: Option<Duration>) {
+        self.sites.sites[site.0].memory = memory;
+    }
+
+    /// The site's router forgets all connections that there are.
+    pub fn forget_connections(&mut self, site: SiteId) {
+        let nodes = (0..self.nodes.len()).map(NodeId);
+        let inside = nodes.filter(|node| self.nodes[node.0].site == Some(site));
+        for node in inside.collect::<Vec<_>>() {
+            for (link, _) in self.links.of_node(node) {
+                let Some([from, to]) = self.ends(link) else {
+                    continue;
+                };
+                let crosses = self.nodes[from.0].site != self.nodes[to.0].site;
+                if let Some(link) = self.links.get(link).filter(|_| crosses) {
+                    link.forgotten = true;
+                }
+            }
+        }
+    }
+
+    /// For how long routers between two nodes remember what is silent.
+    pub(super) fn memory_between(&self, from: NodeId, to: NodeId) -> Option<Duration> {
+        let sites = [from, to].map(|node| self.nodes[node.0].site);
+        let crossed = sites.into_iter().flatten().filter(|_| sites[0] != sites[1]);
+        let memories = crossed.filter_map(|site| self.sites.sites[site.0].memory);
+        memories.min()
     }
 
     /// The address that the site's nodes are seen at from outside.

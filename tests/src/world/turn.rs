@@ -76,6 +76,10 @@ impl World {
             return;
         };
         state.in_turn = true;
+        // Some drivers look at the clock first, some at what has come.
+        if core::mem::take(&mut state.was_paused) && self.dice.one_in(2) {
+            state.facts.push_front(Fact::Timeout);
+        }
         let mut buf = core::mem::take(&mut self.buf);
         loop {
             if let Some(fact) = self.nodes[node.0].facts.pop_front() {
@@ -218,7 +222,7 @@ impl World {
         match running.accept(now, peer, local) {
             Ok(conn) => {
                 state.end(Side::Listener).conn = Some(conn);
-                self.nodes[node.0].insert(conn, link, Side::Listener, State::Open);
+                self.nodes[node.0].insert(now, conn, (link, Side::Listener), State::Open);
                 self.note(node, format_args!("{conn:?} accepted from {peer}"));
                 if secure {
                     running.tell(now, Input::Introduced { conn, peer, secure });

@@ -19,6 +19,7 @@ impl World {
         self.paths.heal();
         for node in (0..self.nodes.len()).map(NodeId) {
             self.nodes[node.0].paused_until = self.now;
+            self.nodes[node.0].asleep_until = self.now;
             self.nodes[node.0].powered = true;
             self.schedule(Duration::ZERO, Happening::Start(node));
             self.schedule(Duration::ZERO, Happening::Turn(node));
@@ -73,9 +74,23 @@ impl World {
         }
     }
 
-    /// Gives a node no processor time.
+    /// From now on packets take so long, and so many of a million are lost:
+    /// segments of connections are sent again, each time after twice as long.
+    pub fn set_network(&mut self, delay: Duration, loss_ppm: u32) {
+        self.paths.set(delay, loss_ppm);
+    }
+
+    /// Gives a node no processor time. Its system takes what comes.
     pub fn pause(&mut self, node: NodeId, span: Duration) {
         self.nodes[node.0].paused_until = self.now + span;
+        self.nodes[node.0].was_paused = true;
+    }
+
+    /// Lets a machine sleep: it does nothing, and nothing reaches it. Its
+    /// memory and its monotonic clock go on.
+    pub fn suspend(&mut self, node: NodeId, span: Duration) {
+        self.pause(node, span);
+        self.nodes[node.0].asleep_until = self.now + span;
     }
 
     pub(super) fn weather(&mut self) {
