@@ -1,4 +1,9 @@
 //! The spool: messages for hosts, kept on disk until they are done.
+//!
+//! [`mod@format`] has the bytes of its files (`docs/spool.md`), [`scan`] finds
+//! the records of a segment again, whatever happened to it.
 
 pub mod format;
+#[cfg(any(test, feature = "_test"))]
+pub mod fuzz;
 pub mod scan;
