@@ -145,7 +145,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 4, endpoints | [`relay`], [`client`] |
-//! | 3, machines | [`registration`], [`pcc`], [`notify`], [`heartbeat`] |
+//! | 3, machines | [`registration`], [`pcc`], [`notify`], [`heartbeat`], [`spool`] |
 //! | 2, the wire | [`wire`], [`http`], [`backoff`], [`rate`] |
 //! | 1 | [`time`], [`id`], [`random`], [`tally`], [`network`], [`input`], [`output`], [`machine`], [`collections`] |
 //!

@@ -46,6 +46,7 @@ targets! {
     notify_router: notify::fuzz::router,
     registration_registry: registration::fuzz::registry,
     relay_operations: relay::fuzz::operations,
+    spool_index: spool::fuzz::index,
     spool_scan: spool::fuzz::scan,
     wire_authorization: wire::fuzz::authorization,
     wire_datagrams: wire::fuzz::datagrams,

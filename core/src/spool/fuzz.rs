@@ -4,8 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
+mod index;
 pub(super) mod scan;
 
+pub use index::index;
 pub use scan::scan;
 
 #[cfg(test)]
@@ -15,6 +17,11 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(400))]
+
+        #[test]
+        fn the_index_holds_what_its_model_holds(data in vec(any::<u8>(), 0..1_500)) {
+            super::index(&data);
+        }
 
         #[test]
         fn a_scan_finds_what_a_slow_one_finds(data in vec(any::<u8>(), 0..400)) {

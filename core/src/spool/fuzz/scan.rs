@@ -2,7 +2,6 @@
 
 use alloc::vec;
 use alloc::vec::Vec;
-use core::ops::Range;
 
 use crate::ClientId;
 use crate::collections::model::Script;
@@ -33,14 +32,14 @@ pub fn scan(data: &[u8]) {
         2 => Synced::Through(script.number(14).unwrap_or(0) as u32),
         _ => Synced::Through(script.choose(&ends).unwrap_or(BEGIN)),
     };
-    let mut touched = Vec::new();
+    let written = segment.bytes.clone();
     while let Some(op) = script.byte()
         && op % 16 != 15
     {
-        touched.push(segment.damage(op, &mut script));
+        segment.damage(op, &mut script);
     }
     let seen = slow_scan(&segment.bytes, synced);
-    segment.check(&seen, synced, &touched);
+    segment.check(&seen, synced, segment.bytes == written);
     assert_eq!(fast_scan(&segment.bytes, synced, |_| u32::MAX), seen);
     assert_eq!(fast_scan(&segment.bytes, synced, |needed| needed), seen);
     let cut = |needed: u32| needed + u32::from(script.byte().unwrap_or(3));
@@ -134,14 +133,13 @@ impl Segment {
         self.bytes.resize(end, 0);
     }
 
-    /// The bytes that it touched, from the start of the file.
-    fn damage(&mut self, op: u8, script: &mut Script<'_>) -> Range<u32> {
+    fn damage(&mut self, op: u8, script: &mut Script<'_>) {
         let draw = usize::from(script.short().unwrap_or(0));
         let at = draw % self.bytes.len().max(1);
         let until = match op % 16 {
             0 => {
                 self.bytes.truncate(at);
-                return BEGIN + at as u32..u32::MAX;
+                return;
             }
             1 | 2 => {
                 let span = usize::from(script.byte().unwrap_or(0)) * 4;
@@ -152,15 +150,15 @@ impl Segment {
         for byte in &mut self.bytes[at..until] {
             *byte = if op % 16 == 1 { 0 } else { *byte ^ (op | 1) };
         }
-        BEGIN + at as u32..BEGIN + until as u32
     }
 
     /// What must hold whatever a scan is made of.
-    fn check(&self, seen: &Seen<'_>, synced: Synced, touched: &[Range<u32>]) {
-        let is_touched = |record: &Record| {
-            let hits =
-                |range: &Range<u32>| range.start < record.end() && record.header.offset < range.end;
-            touched.iter().any(hits)
+    fn check(&self, seen: &Seen<'_>, synced: Synced, is_as_written: bool) {
+        let is_whole = |record: &&Record| {
+            let at = (record.header.offset - BEGIN) as usize;
+            self.bytes
+                .get(at..)
+                .is_some_and(|bytes| bytes.starts_with(&record.bytes()))
         };
         let mut found = Vec::new();
         let mut told = BEGIN;
@@ -197,7 +195,7 @@ impl Segment {
                 "{record:?} was never written"
             );
         }
-        for record in self.records.iter().filter(|record| !is_touched(record)) {
+        for record in self.records.iter().filter(is_whole) {
             assert!(found.contains(record), "{record:?} is whole");
             if record.header.kind == RecordKind::Seal {
                 break;
@@ -212,7 +210,7 @@ impl Segment {
             Synced::Through(end) => end <= seen.end,
             Synced::Sealed => is_sealed,
         };
-        if touched.is_empty() && within {
+        if is_as_written && within {
             assert_eq!(found.len(), seen.found.len(), "nothing is damaged");
         }
     }
