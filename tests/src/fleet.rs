@@ -1,12 +1,26 @@
-//! What the clients of a large fleet send, without an endpoint for each.
+//! A large fleet, without an endpoint for each client: what they send, a relay
+//! daemon that serves them, and their ends of the connections.
 
 // What the benchmarks of core use too, which can not depend on this crate.
 #[path = "../../core/benches/inputs/asked.rs"]
 mod asking;
+#[cfg(target_os = "linux")]
+mod peers;
+#[cfg(target_os = "linux")]
+mod process;
+#[cfg(target_os = "linux")]
+mod relay;
 
 use tautline_core::NotificationId;
 use tautline_core::registration::{Interface, Request as Registration, body};
 use tautline_core::wire::message::{Notification, ToClient};
+
+#[cfg(target_os = "linux")]
+pub use peers::Peers;
+#[cfg(target_os = "linux")]
+pub use process::Process;
+#[cfg(target_os = "linux")]
+pub use relay::{Relay, connect_from};
 
 /// The body of a client's first registration; `udp_port` 0 takes no datagrams.
 pub fn registration(place: usize, udp_port: u16) -> String {

@@ -9,7 +9,8 @@
 //! - [`binaries`] builds the programs and examples that tests and benchmarks start,
 //!   `program` is one that runs, `session` a relay and its agents, `lab` a small
 //!   internet for them;
-//! - [`fleet`] is what a client sends, for benchmarks that need very many.
+//! - [`fleet`] is very many clients on a relay daemon, without an endpoint for each;
+//!   [`idle`] is a relay whose clients say nothing until they are asked.
 //!
 //! The scenarios are in `tests/tests/`, one in a file.
 
@@ -19,6 +20,7 @@ pub mod binaries;
 pub mod counting;
 pub mod dice;
 pub mod fleet;
+pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod lab;
 pub mod laws;

@@ -2,16 +2,19 @@
 //! counts.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
 
 use tautline_core::heartbeat::{Monitor, MonitorSettings, Prober, ProberLimits, ProberSettings};
 use tautline_core::registration::{
     Interface, Registry, RegistryLimits, RegistrySettings, Request, body,
 };
+use tautline_core::relay::HeartbeatSettings;
 use tautline_core::spool::format::{RecordHeader, RecordKind};
 use tautline_core::spool::index::{IndexLimits, SpoolIndex};
 use tautline_core::wire::proof::{self, BodyDigest, ClientSecret, MasterKey, Session};
 use tautline_core::{ClientId, Incarnation, Instant, Key, Random};
 use tautline_tests::counting::{self, Counting, Counts};
+use tautline_tests::idle::Idle;
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
@@ -108,6 +111,26 @@ fn heartbeats_take_48_bytes_of_a_connection() {
     println!("{bytes:.2} bytes of each of {CONNECTIONS} connections");
     // The lists of the chunks and the slots of the wheels are not a connection's.
     assert!((48.0..48.5).contains(&bytes), "{bytes}");
+}
+
+#[test]
+fn heartbeats_take_48_bytes_of_a_relays_connection() {
+    const CONNECTIONS: usize = 16_384;
+    let off = Duration::ZERO;
+    let bytes = |period, heartbeat| {
+        let mut settings = HeartbeatSettings::default();
+        settings.prober.period = period;
+        settings.heartbeat = heartbeat;
+        let (idle, counts) = counting::count(|| Idle::new(CONNECTIONS, settings));
+        let heartbeats = idle.relay.heartbeats();
+        let asked = if period.is_zero() { 0 } else { CONNECTIONS };
+        assert_eq!(heartbeats.connections, asked);
+        counts.bytes as f64 / CONNECTIONS as f64
+    };
+    let without = bytes(off, off);
+    let with = bytes(Duration::from_secs(600), Duration::from_secs(1_201));
+    println!("{without:.1} bytes of a client and its connection, {with:.1} with heartbeats");
+    assert!((48.0..48.5).contains(&(with - without)));
 }
 
 #[test]

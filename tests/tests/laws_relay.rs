@@ -7,10 +7,11 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tautline_core::client::{self, Client, RelayAddress};
+use tautline_core::heartbeat::LearnerSettings;
 use tautline_core::http::{Reading, ResponseBody, ResponseHead};
 use tautline_core::notify::NotifyOptions;
 use tautline_core::registration::{Interface, Site};
-use tautline_core::relay::{self, Event, Relay, To};
+use tautline_core::relay::{self, Event, Group, HeartbeatSettings, Relay, To};
 use tautline_core::wire::proof::MasterKey;
 use tautline_core::{
     ClientId, ConnId, Endpoint, Incarnation, Input, Instant, Network, Output, RequestId, Ticket,
@@ -36,9 +37,33 @@ struct RelayCase {
     steadied: u64,
 }
 
-/// The most that one relay sent by peers and by datagrams, and how many tests
-/// were proven to it.
-static REACHED: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+/// The most that one relay sent by peers and by datagrams, how many tests were
+/// proven to it, and what its heartbeats did: answered probes, those that ended
+/// a connection, and ends by silence.
+static REACHED: [AtomicU64; 6] = [const { AtomicU64::new(0) }; 6];
+
+/// All that there is; of every fourth one the monitor alone.
+fn heartbeat(seed: u64) -> HeartbeatSettings {
+    let mut heartbeat = HeartbeatSettings::default();
+    heartbeat.prober.period = Duration::from_secs(4);
+    heartbeat.prober.response_timeout = Duration::from_secs(2);
+    heartbeat.periods = vec![(Group::Site(0), Duration::from_secs(3))];
+    heartbeat.heartbeat = Duration::from_secs(5);
+    heartbeat.frequency = Duration::from_secs(1);
+    if seed.is_multiple_of(4) {
+        heartbeat.prober.period = Duration::ZERO;
+        heartbeat.periods.clear();
+        heartbeat.heartbeat = Duration::from_secs(1);
+    }
+    heartbeat.learning = Some(LearnerSettings {
+        deaths_needed: 1,
+        period_min: Duration::from_secs(1),
+        relax_after: Duration::from_secs(20),
+        groups_max: 2,
+        ..LearnerSettings::default()
+    });
+    heartbeat
+}
 
 fn limits() -> relay::Limits {
     let mut limits = relay::Limits {
@@ -138,6 +163,7 @@ impl EndpointCase for RelayCase {
             networks: vec![Network::of([10, 0, 0, 0].into(), 8).expect("a network")],
         });
         settings.datagrams_per_second_max = 50;
+        settings.heartbeat = heartbeat(seed);
         let relay = Relay::new(settings, limits(), Dice::new(seed).seed());
         let peers = (0..PEERS).map(|number| peer(seed, number)).collect();
         (
@@ -263,6 +289,9 @@ impl EndpointCase for RelayCase {
             stats.sent.get("peer"),
             stats.sent.get("datagram"),
             stats.tests_proven,
+            stats.heartbeats.prober.answered,
+            stats.heartbeats.prober.ended,
+            stats.heartbeats.monitor.ended,
         ];
         for (most, now) in REACHED.iter().zip(reached) {
             most.fetch_max(now, Ordering::Relaxed);
@@ -273,6 +302,11 @@ impl EndpointCase for RelayCase {
             census(
                 "connections_max",
                 stats.connections,
+                limits.connections_max.into(),
+            ),
+            census(
+                "connections_max of the heartbeats",
+                relay.heartbeats().connections as u64,
                 limits.connections_max.into(),
             ),
             census(
@@ -392,7 +426,7 @@ fn the_relay_keeps_all_laws() {
     let reached = REACHED.each_ref().map(|most| most.load(Ordering::Relaxed));
     assert!(reached.iter().all(|most| *most > 0), "{reached:?}");
     assert!(
-        tally.misuses > 100 && tally.tables == 6 && tally.steady > 1_000,
+        tally.misuses > 100 && tally.tables == 7 && tally.steady > 1_000,
         "{tally:?}"
     );
 }

@@ -1,15 +1,18 @@
-//! A client that takes datagrams and passes them on allocates nothing, once it
-//! has been as full as it gets. Its relay is a script here, so that its keys
+//! A client that takes datagrams and passes them on, and asks whether its relay
+//! is there, allocates nothing, once it has been as full as it gets. Its relay is a script here, so that its keys
 //! are known.
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use tautline_core::client::{Client, Event, Limits, RelayAddress, Settings};
+use tautline_core::client::{Client, Event, HeartbeatSettings, Limits, RelayAddress, Settings};
 use tautline_core::registration::Interface;
 use tautline_core::registration::body::{Answer, Hex, PROTOCOL, Verdict};
 use tautline_core::wire::datagram::{Content, Fanout};
-use tautline_core::wire::message::{Hello, Notification, ServeWriter, ToClient, VERSION};
+use tautline_core::wire::frame::HEADER_BYTES;
+use tautline_core::wire::message::{
+    Hello, Notification, Pong, ServeWriter, ToClient, VERSION, kind,
+};
 use tautline_core::wire::proof::{ClientSecret, Session, SessionKey};
 use tautline_core::{
     ClientId, ConnId, Endpoint as _, Incarnation, Input, Instant, NotificationId, OUTPUT_BUF_MIN,
@@ -31,6 +34,8 @@ struct Bench {
     buf: Vec<u8>,
     passed_on: u64,
     handed: u64,
+    /// What the client asked last.
+    asked: Option<u64>,
 }
 
 impl Bench {
@@ -54,6 +59,10 @@ impl Bench {
                 },
                 Output::Datagram { .. } => {
                     self.passed_on += 1;
+                    continue;
+                }
+                Output::Write { bytes, .. } => {
+                    self.asked = asked(bytes).or(self.asked);
                     continue;
                 }
                 Output::Event(Event::Notification { notification, .. }) => {
@@ -92,8 +101,15 @@ impl Bench {
     }
 }
 
+/// The nonce of a ping that is written alone.
+fn asked(bytes: &[u8]) -> Option<u64> {
+    let (head, body) = bytes.split_at_checked(HEADER_BYTES)?;
+    let nonce = body.try_into().ok().map(u64::from_be_bytes)?;
+    (head[4] == kind::PING).then_some(nonce)
+}
+
 /// A client with its persistent connection, and that.
-fn with_line() -> (Bench, ConnId, SessionKey) {
+fn with_line(heartbeat: HeartbeatSettings) -> (Bench, ConnId, SessionKey) {
     let relay = RelayAddress {
         host: "relay".into(),
         port: 52_311,
@@ -104,12 +120,15 @@ fn with_line() -> (Bench, ConnId, SessionKey) {
     let prefix = 24;
     settings.interfaces = vec![Interface { address, prefix }];
     settings.datagrams_per_second_max = 0;
+    settings.poll_interval = Duration::ZERO;
+    settings.heartbeat = heartbeat;
     let mut bench = Bench {
         client: Client::new(settings, Limits::default(), [2; 32]),
         now: Instant::ORIGIN,
         buf: vec![0; OUTPUT_BUF_MIN],
         passed_on: 0,
         handed: 0,
+        asked: None,
     };
     let control = bench.poll().expect("it registers");
     bench.connected(control);
@@ -158,7 +177,7 @@ fn with_line() -> (Bench, ConnId, SessionKey) {
 
 #[test]
 fn law7_datagrams_and_frames_for_the_subnet_allocate_nothing() {
-    let (mut bench, line, key) = with_line();
+    let (mut bench, line, key) = with_line(HeartbeatSettings::default());
     let mut round = |counter: u32| {
         let notification = Notification {
             id: NotificationId::new(Incarnation(3), counter),
@@ -203,4 +222,33 @@ fn law7_datagrams_and_frames_for_the_subnet_allocate_nothing() {
     assert_eq!(bench.passed_on, 200 * u64::from(TARGETS));
     assert_eq!(bench.handed, 200);
     assert_eq!(bench.client.stats().datagrams, 200);
+}
+
+#[test]
+fn law7_questions_to_the_relay_and_its_answers_allocate_nothing() {
+    let (mut bench, line, _) = with_line(HeartbeatSettings {
+        period: Duration::from_secs(10),
+        response_timeout: Duration::from_secs(5),
+        heartbeat: Some(Duration::from_secs(21)),
+        frequency: Some(Duration::from_secs(1)),
+    });
+    let mut minute = || {
+        for _ in 0..60 {
+            bench.now = bench.now + Duration::from_secs(1);
+            bench.client.handle_input(bench.now, Input::Timeout);
+            bench.poll();
+            if let Some(nonce) = bench.asked.take() {
+                let mut frame = [0; HEADER_BYTES + 8];
+                let pong = ToClient::Pong(Pong { nonce });
+                pong.encode(&mut frame).expect("it fits");
+                bench.receive(line, &frame);
+            }
+        }
+    };
+    (0..3).for_each(|_| minute());
+    let ((), counts) = counting::count(|| (0..60).for_each(|_| minute()));
+    assert_eq!(counts, Counts::NONE);
+    let stats = bench.client.stats();
+    assert_eq!((stats.probes_sent, stats.probes_answered), (378, 378));
+    assert!(bench.client.is_connected());
 }

@@ -225,6 +225,10 @@ impl Client {
 
     /// What follows from the choice of the relay.
     fn settle_selection(&mut self) {
+        // Without a delay, a relay that has just failed is left at once.
+        if self.selector_at().is_some_and(|at| at <= self.now) {
+            self.selector.handle_timeout(self.now);
+        }
         while let Some(effect) = self.selector.poll() {
             match effect {
                 SelectorEffect::Changed(relay) => {

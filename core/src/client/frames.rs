@@ -104,9 +104,14 @@ impl Client {
             return None;
         };
         if !conn.blocked {
+            let asks = line.owes_ping();
             let len = line.write(self.now, &mut self.mailbox, buf);
+            let asked = asks && !line.owes_ping();
             if len > 0 {
                 self.watch.handle_sent(self.now, key);
+                if asked {
+                    self.watch.handle_asked(self.now, key);
+                }
                 return Some(Step::Written(id, len));
             }
             if line.is_over() {

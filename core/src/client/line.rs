@@ -72,9 +72,10 @@ impl Line {
         }
     }
 
-    /// Whether a frame is half received, or half written.
+    /// Whether a frame is half received. One that is half written says nothing
+    /// of the relay: where it takes no more, the connection is blocked.
     pub(super) fn is_amid_frame(&self) -> bool {
-        self.deframer.is_partial() || self.partial.is_some()
+        self.deframer.is_partial()
     }
 
     /// Whether the last frame was written.

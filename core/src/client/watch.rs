@@ -45,7 +45,7 @@ struct Watched {
     /// Nothing can be written, or this end does not read: the answer to a probe
     /// could not come.
     is_held: bool,
-    /// A frame is half received or half written, or the connection is held.
+    /// A frame is half received, or the connection is held.
     /// Each of these has a deadline of its own.
     is_busy: bool,
 }
@@ -205,6 +205,20 @@ impl Watch {
         }
     }
 
+    /// A probe was written.
+    pub(super) fn handle_asked(&mut self, now: Instant, conn: Key) {
+        if let Some(prober) = &mut self.prober {
+            prober.handle_asked(now, conn);
+        }
+    }
+
+    /// A probe was not written in time.
+    fn handle_not_asked(&mut self, now: Instant, conn: Key) {
+        if let Some(prober) = &mut self.prober {
+            prober.handle_not_asked(now, conn);
+        }
+    }
+
     pub(super) fn handle_timeout(&mut self, now: Instant) {
         if let Some(prober) = &mut self.prober {
             prober.handle_timeout(now);
@@ -309,12 +323,13 @@ impl Client {
             silent_for,
             rule,
         } = ended;
-        let Some(Stage::Line(line)) = self.conns.get(conn).map(|conn| &conn.stage) else {
+        let stage = self.conns.get(conn).map(|conn| &conn.stage);
+        let Some(Stage::Line(line)) = stage else {
             return;
         };
         if rule == Rule::ResponseTimeout && line.owes_ping() {
-            // What was not asked yet needs no answer: it is asked again.
-            return self.watch.ask_later(self.now, conn);
+            // What was not asked yet needs no answer yet.
+            return self.watch.handle_not_asked(self.now, conn);
         }
         *match rule {
             Rule::ResponseTimeout => &mut self.stats.ended_by_prober,

@@ -32,7 +32,9 @@ const WALK_STEPS: u32 = 1_024;
 /// follows from its place alone: the places 0, 1, 2, … are spread evenly
 /// (golden ratio), whether they are taken at once or one by one. So a
 /// connection is probed exactly a period after the start of its last probe,
-/// and a fleet never all at once.
+/// and a fleet never all at once. Moments are a 1,200th of the period apart,
+/// 1 ms to 50 ms: a few of many connections share one, and a turn of the
+/// driver's loop.
 ///
 /// **Saved.** If bytes were both sent and received within the last half of the
 /// period, the probe is put off by half a period: neither direction is ever
@@ -147,7 +149,9 @@ impl Prober {
     }
 
     /// Probes a connection from now on, as one of the group. Another one that
-    /// had its place is forgotten; the same one may change its group.
+    /// had its place is forgotten. One that is probed already changes its
+    /// group: a probe that is unanswered stays so, and the next one is at the
+    /// sooner of its moments.
     ///
     /// # Errors
     /// [`WatchError`]; nothing is changed.
@@ -160,6 +164,10 @@ impl Prober {
         let filler = self.unset();
         let entry = self.groups.get_or_grow(group.into(), filler);
         entry.ok_or(WatchError::Group)?;
+        if self.probed(conn).is_some_and(|it| it.state != State::Ended) {
+            self.regroup(place, group);
+            return Ok(());
+        }
         self.vacate(place);
         let tick = self.clock.tick();
         let entry = self.table.get_or_grow(place, Probed::NONE);
@@ -176,12 +184,43 @@ impl Prober {
         }
     }
 
+    /// The probe of a connection was sent only now, not when it was asked for:
+    /// its answer may take the response timeout from now on. Without this call
+    /// the time runs from the effect.
+    pub fn handle_asked(&mut self, now: Instant, conn: Key) {
+        self.advance(now);
+        let deadline = self.clock.tick() + self.timeout;
+        let asked = self.find(conn).filter(|it| it.state == State::Asked);
+        if asked.is_some_and(|it| it.spot.tick < deadline) {
+            let place = conn.index() as u32;
+            self.asked.remove(&mut self.table, place);
+            self.asked.insert(&mut self.table, place, deadline);
+        }
+    }
+
+    /// The connection was not ended, because its probe has not been sent yet:
+    /// it stays one that is asked, from now on.
+    pub fn handle_not_asked(&mut self, now: Instant, conn: Key) {
+        self.advance(now);
+        let deadline = self.clock.tick() + self.timeout;
+        let Some(probed) = self.find(conn).filter(|it| it.state == State::Ended) else {
+            return;
+        };
+        probed.state = State::Asked;
+        let group = probed.group;
+        self.asked
+            .insert(&mut self.table, conn.index() as u32, deadline);
+        self.in_flight += 1;
+        self.count(group, true);
+        self.stats.ended -= 1;
+    }
+
     /// Bytes were sent.
     pub fn handle_sent(&mut self, now: Instant, conn: Key) {
         self.advance(now);
         let tick = self.clock.tick();
         // What goes out with or behind a probe does not count: see `handle_received`.
-        if let Some(probed) = self.find(conn).filter(|it| it.state == State::Idle) {
+        if let Some(probed) = self.find(conn).filter(|it| !it.is_asked()) {
             probed.sent = tick as u32;
         }
     }
@@ -228,10 +267,7 @@ impl Prober {
     /// sent that is unanswered, or was when the connection was ended: what a
     /// [`Learner`](super::Learner) is told of.
     pub fn idle_before_probe(&self, conn: Key) -> Option<Duration> {
-        let probed = self.probed(conn)?;
-        if !matches!(probed.state, State::Asked | State::Ended) {
-            return None;
-        }
+        let probed = self.probed(conn).filter(|it| it.is_asked())?;
         let asked_at = probed.spot.tick.saturating_sub(self.timeout);
         Some(Duration::from_millis(probed.idle(asked_at).into()))
     }
@@ -344,6 +380,29 @@ impl Prober {
         self.table[place] = Probed::NONE;
         if state != State::Ended {
             self.count(group, false);
+        }
+    }
+
+    /// Who is at the place is one of another group from now on.
+    fn regroup(&mut self, place: u32, group: u16) {
+        let Probed {
+            state,
+            spot,
+            group: before,
+            ..
+        } = self.table[place];
+        self.count(before, false);
+        self.table[place].group = group;
+        self.count(group, true);
+        if state == State::Asked {
+            return;
+        }
+        let tick = self.clock.tick();
+        let own = Phase::new(place, self.period_of(group)).map(|phase| phase.next(tick));
+        self.disarm(place);
+        if let Some(own) = own {
+            let kept = (state == State::Idle).then_some(spot.tick);
+            self.arm_at(place, kept.map_or(own, |kept| kept.min(own)));
         }
     }
 

@@ -162,7 +162,7 @@ impl Relay {
         let taken = match &mut conn.role {
             Role::Http(http) => http.server.handle_received(self.now, bytes, &mut self.pool),
             Role::Line(_) => {
-                self.watch.handle_received(self.now, id.key());
+                self.heartbeats_due |= self.watch.handle_received(self.now, id.key());
                 return self.handle_frames(id, bytes);
             }
             Role::Closing(_) => bytes.len(),
@@ -313,7 +313,7 @@ impl Relay {
             (self.registry.poll_timeout(), "registration"),
             (self.notifier.poll_timeout(), "notification"),
             (self.router.poll_timeout(), "peer"),
-            (self.watch.poll_timeout(), "heartbeat"),
+            (self.watch.due_at(), "heartbeat"),
             (
                 // Where it has passed, the next turn comes with the fan-out.
                 self.paced_until

@@ -7,13 +7,15 @@
 //! deadlines lie ahead, tables keep their limits, what is counted agrees with
 //! a naive model, a notification reaches only who it is for, once on each
 //! connection, and what goes by datagram goes to who has no connection, one way
-//! at a time, to where it was seen or stands in the peer's own subnet.
+//! at a time, to where it was seen or stands in the peer's own subnet; who is
+//! silent is asked and ended in time, and nobody else.
 
 #![allow(clippy::unwrap_used, reason = "a check fails by panicking")]
 
 mod application;
 #[cfg(test)]
 mod directed;
+mod heartbeats;
 mod peer;
 mod requests;
 mod told;
@@ -26,7 +28,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use super::connection::Role;
-use super::{Event, Limits, Relay, Settings};
+use super::{Event, HeartbeatSettings, Limits, Relay, Settings};
 use crate::collections::model::Script;
 use crate::http;
 use crate::notify::{NotifierLimits, RouterLimits};
@@ -55,6 +57,7 @@ pub fn operations(data: &[u8]) {
     while world.operate(&mut script).is_some() {
         if script.one_in(4) {
             world.poll(&mut script, 2);
+            world.steady_since = Instant::MAX;
         } else {
             world.settle(&mut script);
         }
@@ -88,6 +91,9 @@ struct World {
     /// Tests that came to a client.
     tests: Vec<(ClientId, u64)>,
     requests: Vec<RequestId>,
+    heartbeats: HeartbeatSettings,
+    /// Since when time was kept and outputs were carried out.
+    steady_since: Instant,
     drained: bool,
 }
 
@@ -105,6 +111,8 @@ impl World {
         settings.datagrams_per_second_max = [0, 1, 20, 20_000][usize::from(caps >> 6)];
         let caps = settings.registry.clone();
         let spare = usize::from(script.byte().unwrap_or_default()) * 8;
+        settings.heartbeat = heartbeats::draw(script);
+        let heartbeats = settings.heartbeat.clone();
         Self {
             relay: Relay::new(settings, limits.clone(), [5; 32]),
             limits,
@@ -120,6 +128,8 @@ impl World {
             places: BTreeMap::new(),
             tests: Vec::new(),
             requests: Vec::new(),
+            heartbeats,
+            steady_since: Instant::ORIGIN,
             drained: false,
         }
     }
@@ -191,9 +201,18 @@ impl World {
         if let Some(at) = self.choose_peer(script)
             && core::mem::take(&mut self.peers[at].blocked)
         {
-            let conn = self.peers[at].conn;
-            self.input(Input::Writable { conn });
+            self.take_again(at);
         }
+    }
+
+    fn take_again(&mut self, at: usize) {
+        let now = self.now;
+        let peer = &mut self.peers[at];
+        if let Some(line) = &mut peer.line {
+            line.begin_anew(now);
+        }
+        let conn = peer.conn;
+        self.input(Input::Writable { conn });
     }
 
     /// A file moves to the connection.
@@ -222,9 +241,7 @@ impl World {
             assert_eq!(self.relay.stats().time_went_back, counted + more);
             assert_eq!(self.relay.now(), before);
         } else {
-            self.now = before + span;
-            self.forget_late_legs();
-            self.input(Input::Timeout);
+            self.pass(span);
         }
     }
 
@@ -261,6 +278,8 @@ impl World {
                 assert_eq!(small, Output::BufferTooSmall { needed });
             }
             11 if script.one_in(4) => self.relay.drain(self.now),
+            12 | 13 => self.keep_deadlines(script, ticket.0 % 32),
+            14 => self.fall_silent(script),
             _ => {}
         }
     }
@@ -342,6 +361,7 @@ impl World {
             other => panic!("more after Wait: {other:?}"),
         }
         self.buf = buf;
+        self.steady_since = self.steady_since.min(self.now);
         self.compare();
     }
 
@@ -356,7 +376,7 @@ impl World {
                     self.input(Input::Blocked { conn });
                     return true;
                 }
-                false
+                self.answer(script, at)
             }
             Output::Close { conn, how } => {
                 let at = self.peer_of(conn);
@@ -418,6 +438,7 @@ impl World {
         );
         let alive = self.said.values().filter(|said| !said.expired).count() as u64;
         self.compare_caps();
+        self.compare_heartbeats();
         // One that expired stays until the connections that write it are done.
         assert!((alive..=alive + stats.lines).contains(&stats.notifications_alive));
         for (id, said) in &self.said {
@@ -436,7 +457,7 @@ impl World {
             for at in 0..self.peers.len() {
                 let conn = self.peers[at].conn;
                 if core::mem::take(&mut self.peers[at].blocked) {
-                    self.input(Input::Writable { conn });
+                    self.take_again(at);
                 }
                 let bytes = core::mem::take(&mut self.peers[at].send_left);
                 if bytes > 0 {
@@ -459,8 +480,7 @@ impl World {
             self.close(0, CloseReason::Done);
         }
         self.settle(script);
-        self.now = self.now + Duration::from_secs(100 * 86_400);
-        self.input(Input::Timeout);
+        self.pass(Duration::from_secs(100 * 86_400));
         self.settle(script);
         let stats = self.relay.stats();
         assert_eq!((stats.clients, stats.notifications_alive), (0, 0));
@@ -541,7 +561,7 @@ mod tests {
 
     /// From nothing to a notification that is replied to.
     const SESSION: &[&[u8]] = &[
-        &[3, 1, 0, 0, 0],                  // start
+        &[3, 1, 0, 0, 0, 0, 0],            // start
         &[0, 0, 0, 0],                     // accept
         &[4, 0, 0, 0, 0, 0, 0],            // register
         &[6, 0, 0, 0, 0, 0, 0, 0, 0],      // connect

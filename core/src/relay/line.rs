@@ -123,14 +123,20 @@ impl Line {
         self.owed.ping = NonZeroU64::new(nonce);
     }
 
+    /// It needs not be asked any more, if it was not yet.
+    pub(super) const fn owe_no_ping(&mut self) {
+        self.owed.ping = None;
+    }
+
     /// Whether that was not written yet.
     pub(super) const fn owes_ping(&self) -> bool {
         self.owed.ping.is_some()
     }
 
-    /// Whether a frame is half received or half written.
+    /// Whether a frame is half received. One that is half written says nothing
+    /// of the client: where it takes no more, the connection is blocked.
     pub(super) fn is_amid_frame(&self) -> bool {
-        self.deframer.is_partial() || self.partial.is_some()
+        self.deframer.is_partial()
     }
 
     /// Whether another reply can be confirmed.

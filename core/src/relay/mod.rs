@@ -69,7 +69,7 @@ pub struct Relay {
     /// When fan-outs go on, after the driver had its turn.
     routes_at: Option<Instant>,
     watch: Watch,
-    /// Time has passed, or something was said: heartbeats may be due.
+    /// Heartbeats may ask for something, or have another deadline.
     heartbeats_due: bool,
     conns: Slab<Conn>,
     requests: Slab<ConnId>,
@@ -323,8 +323,10 @@ impl Relay {
         self.registry.handle_timeout(self.now);
         self.notifier.handle_timeout(self.now);
         self.router.handle_timeout(self.now);
-        self.watch.handle_timeout(self.now);
-        self.heartbeats_due = true;
+        if self.watch.due_at().is_some_and(|at| at <= self.now) {
+            self.watch.handle_timeout(self.now);
+            self.heartbeats_due = true;
+        }
     }
 
     /// Every connection is to be visited once from now on.

@@ -244,12 +244,6 @@ impl Relay {
         }
         admission.answer.notified = Some(self.notifier.sent_through(admission.client));
         admission.answer.return_window_ms = self.return_window_ms();
-        admission.answer.heartbeat = self.compare_heartbeats(&admission);
-        if let Some(conn) = self.registry.connection(admission.client) {
-            // It may be in another subnet now.
-            self.settle_peer(conn);
-            self.regroup(conn);
-        }
         self.stats.registrations += 1;
         let client = admission.answer.client;
         self.events.push_back(Event::Registered {
@@ -257,6 +251,12 @@ impl Relay {
             new: admission.new,
             cloned: admission.cloned,
         });
+        admission.answer.heartbeat = self.compare_heartbeats(&admission);
+        if let Some(conn) = self.registry.connection(admission.client) {
+            // It may be in another subnet now.
+            self.settle_peer(conn);
+            self.regroup(conn);
+        }
         Ok(json(&admission.answer))
     }
 

@@ -26,10 +26,14 @@ pub use terms::{Group, HeartbeatSettings, Heartbeats, SubnetPeriod};
 pub(super) struct Watch {
     figures: Figures,
     groups: Groups,
+    /// Some period is on: else nobody is put into the prober.
+    is_asking: bool,
     prober: Prober,
     /// None while its figures are off.
     monitor: Option<Monitor>,
     learner: Option<Learner>,
+    /// The next deadline of all three, when all they asked for was done last.
+    due_at: Option<Instant>,
 }
 
 /// What is to be done about a connection; kept beside it.
@@ -39,8 +43,8 @@ pub(super) struct Watched {
     is_open: bool,
     /// It is asked: its end can hear that, and its answer is read.
     is_asked: bool,
-    /// A frame is half received or half written, or nothing can be read or
-    /// written at the moment. Each of these has a deadline of its own.
+    /// A frame is half received, or nothing can be read or written at the
+    /// moment. Each of these has a deadline of its own.
     is_busy: bool,
 }
 
@@ -68,17 +72,24 @@ impl Watch {
             groups_max: limits.groups_max,
             ..learning
         });
+        let is_asking = groups.periods().any(|(_, period)| !period.is_zero());
         Self {
             figures,
+            is_asking,
             groups,
             prober,
             monitor: is_on.then(|| Monitor::new(monitor)).and_then(Result::ok),
             learner: learner.and_then(|learner| Learner::new(learner).ok()),
+            due_at: None,
         }
     }
 
-    /// Gives the connection the period of its client.
+    /// Gives the connection the period of its client; a probe that is
+    /// unanswered stays so.
     fn ask(&mut self, now: Instant, conn: Key, member: &Member) {
+        if !self.is_asking {
+            return;
+        }
         let place = self.groups.place(member);
         if let (Some(period), Some(learner)) = (place.anew, &mut self.learner) {
             // The figures come from sound settings, the number from `groups`.
@@ -90,12 +101,10 @@ impl Watch {
         }
     }
 
-    /// Does what has changed about a connection.
-    fn set(&mut self, now: Instant, conn: Key, member: &Member, old: Watched, new: Watched) {
-        match (old.is_asked, new.is_asked) {
-            (false, true) => self.ask(now, conn, member),
-            (true, false) => self.prober.remove(conn),
-            _ => {}
+    /// Does what has changed about a connection, but for [`ask`](Self::ask).
+    fn set(&mut self, now: Instant, conn: Key, old: Watched, new: Watched) {
+        if old.is_asked && !new.is_asked {
+            self.prober.remove(conn);
         }
         let Some(monitor) = &mut self.monitor else {
             return;
@@ -124,12 +133,20 @@ impl Watch {
         self.prober.handle_sent(now, conn);
     }
 
-    pub(super) fn handle_received(&mut self, now: Instant, conn: Key) {
+    /// A probe was written.
+    pub(super) fn handle_asked(&mut self, now: Instant, conn: Key) {
+        self.prober.handle_asked(now, conn);
+    }
+
+    /// Returns whether that settled a probe, so that another one may be due.
+    pub(super) fn handle_received(&mut self, now: Instant, conn: Key) -> bool {
+        let in_flight = self.prober.in_flight();
         self.learn(now, conn, Learner::handle_survival);
         self.prober.handle_received(now, conn);
         if let Some(monitor) = &mut self.monitor {
             monitor.handle_received(now, conn);
         }
+        in_flight != self.prober.in_flight()
     }
 
     pub(super) fn handle_answer(&mut self, now: Instant, conn: Key, nonce: u64) {
@@ -170,6 +187,11 @@ impl Watch {
         }
     }
 
+    /// When something is due next, if all that was asked for is done.
+    pub(super) const fn due_at(&self) -> Option<Instant> {
+        self.due_at
+    }
+
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
         let monitor = self.monitor.as_ref().and_then(Machine::poll_timeout);
         let learner = self.learner.as_ref().and_then(Machine::poll_timeout);
@@ -196,12 +218,12 @@ impl Watch {
     }
 
     /// A subnet has another period now.
-    fn poll_lesson(&mut self, now: Instant) -> Option<(Key, LearnerEffect)> {
+    fn poll_lesson(&mut self, now: Instant) -> Option<(Option<Key>, LearnerEffect)> {
         let effect = self.learner.as_mut().and_then(Machine::poll)?;
         let _ = self
             .prober
             .set_period(now, effect.group, effect.lesson.period);
-        Some((self.groups.subnet(effect.group)?, effect))
+        Some((self.groups.subnet(effect.group), effect))
     }
 
     /// What a client is told of this end. Of its period what was set: one that
@@ -291,6 +313,7 @@ impl Relay {
         {
             let member = member_of(&self.registry, record);
             self.watch.ask(self.now, conn.key(), &member);
+            self.heartbeats_due = true;
         }
     }
 
@@ -316,9 +339,18 @@ impl Relay {
         if old == new {
             return;
         }
-        if let Some(record) = self.registry.get(line.client) {
+        if !new.is_asked {
+            line.owe_no_ping();
+        }
+        let client = line.client;
+        self.heartbeats_due = true;
+        self.watch.set(self.now, key, old, new);
+        if new.is_asked
+            && !old.is_asked
+            && let Some(record) = self.registry.get(client)
+        {
             let member = member_of(&self.registry, record);
-            self.watch.set(self.now, key, &member, old, new);
+            self.watch.ask(self.now, key, &member);
         }
     }
 
@@ -341,9 +373,13 @@ impl Relay {
     }
 
     fn settle_lessons(&mut self) {
-        self.heartbeats_due = false;
-        while let Some((subnet, effect)) = self.watch.poll_lesson(self.now) {
-            if let Some(subnet) = self.registry.subnet(subnet) {
+        while self.events.len() < self.limits.events_max {
+            let Some((subnet, effect)) = self.watch.poll_lesson(self.now) else {
+                self.heartbeats_due = false;
+                self.watch.due_at = self.watch.poll_timeout();
+                return;
+            };
+            if let Some(subnet) = subnet.and_then(|subnet| self.registry.subnet(subnet)) {
                 self.stats.heartbeat_lessons += 1;
                 self.events.push_back(Event::HeartbeatLearned {
                     subnet: subnet.name,
@@ -365,10 +401,8 @@ impl Relay {
             return;
         };
         if rule == Rule::ResponseTimeout && line.owes_ping() {
-            // What was not asked yet needs no answer: it is asked again.
-            line.watched.is_asked = false;
-            self.watch.prober.remove(conn);
-            return self.touched(id);
+            // What was not asked yet needs no answer yet.
+            return self.watch.prober.handle_not_asked(now, conn);
         }
         let client = line.client;
         if rule == Rule::ResponseTimeout {

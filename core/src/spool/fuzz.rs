@@ -19,7 +19,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(400))]
 
         #[test]
-        fn the_index_holds_what_its_model_holds(data in vec(any::<u8>(), 0..1_500)) {
+        fn b5_the_index_holds_what_its_model_holds(data in vec(any::<u8>(), 0..1_500)) {
             super::index(&data);
         }
 

@@ -486,7 +486,9 @@ impl SpoolIndex {
         let head = host_place.and_then(|place| entry(&self.hosts, place));
         let here = host_place.and_then(|place| self.place_of(place, from));
         let waits = head.is_some_and(|host| host.removed_through < from);
-        let first = here.filter(|_| waits).or(head.map(|host| host.head));
+        let first = here
+            .filter(|_| waits)
+            .or_else(|| head.map(|host| host.head));
         let first = first.and_then(|place| entry(&self.messages, place));
         core::iter::successors(first, |message| entry(&self.messages, message.next))
             .map(Message::queued)

@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, BufReader, IoSlice, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use rustix::net::addr::SocketAddrArg;
@@ -13,8 +13,8 @@ use tautline_core::wire::datagram::{Content, DATAGRAM_BYTES_MAX, Fanout};
 use tautline_core::wire::message::Notification;
 use tautline_core::wire::proof::SessionKey;
 use tautline_core::{ClientId, NotificationId};
+use tautline_tests::fleet::{Process, Relay};
 
-use super::servers::{Process, Relay, Server as _, cpu_micros};
 use super::{PAYLOAD_BYTES, TURNS, deadline, median};
 
 /// Datagrams of one system call, as the daemon has it.
@@ -25,7 +25,7 @@ const PER_ADDRESS: usize = 1_000;
 /// What sends to all targets at a word.
 trait Sender {
     fn publish(&mut self);
-    fn process(&self) -> &Child;
+    fn process(&self) -> &Process;
 }
 
 pub(crate) fn compare(targets: usize, rounds: usize) {
@@ -55,11 +55,11 @@ pub(crate) fn compare(targets: usize, rounds: usize) {
 fn measure(sender: &mut impl Sender, targets: usize, rounds: usize) -> f64 {
     // One round to warm up.
     sender.publish();
-    let before = cpu_micros(sender.process());
+    let before = sender.process().cpu_micros();
     for _ in 0..rounds {
         sender.publish();
     }
-    (cpu_micros(sender.process()) - before) / (targets * rounds) as f64
+    (sender.process().cpu_micros() - before) / (targets * rounds) as f64
 }
 
 /// Where target `place` takes datagrams.
@@ -94,8 +94,8 @@ struct Daemon {
 impl Daemon {
     fn start(port: u16, targets: usize) -> Self {
         let relay = Relay::start_with(&[
-            ("TAUTLINE_PERSISTENT_CONNECTIONS_CONNECTIONS_MAX", "0"),
-            ("TAUTLINE_NOTIFICATIONS_DATAGRAMS_PER_SECOND_MAX", "0"),
+            ("PERSISTENT_CONNECTIONS_CONNECTIONS_MAX", "0"),
+            ("NOTIFICATIONS_DATAGRAMS_PER_SECOND_MAX", "0"),
         ]);
         for first in (0..targets).step_by(PER_ADDRESS) {
             let places = first..targets.min(first + PER_ADDRESS);
@@ -107,15 +107,16 @@ impl Daemon {
 
 impl Sender for Daemon {
     fn publish(&mut self) {
-        let id = self.relay.notify();
+        let id = self.relay.notify(&"x".repeat(PAYLOAD_BYTES));
         let deadline = deadline();
-        while self.relay.sent(&id) < self.targets as u64 {
+        let path = format!("/v1/notifications/{id}");
+        while self.relay.get(&path)["sent"].as_u64() < Some(self.targets as u64) {
             assert!(std::time::Instant::now() < deadline, "it does not get done");
             std::thread::sleep(Duration::from_millis(5));
         }
     }
 
-    fn process(&self) -> &Child {
+    fn process(&self) -> &Process {
         self.relay.process()
     }
 }
@@ -147,8 +148,8 @@ impl Sender for Bare {
         assert_eq!(line, "done\n");
     }
 
-    fn process(&self) -> &Child {
-        &self.0.0
+    fn process(&self) -> &Process {
+        &self.0
     }
 }
 

@@ -21,7 +21,7 @@ use std::io::{BufRead, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
-use servers::{Bare, Nats, Relay, Server};
+use servers::{Bare, Daemon, Nats, Server};
 use subscribers::Subscribers;
 use tautline_tests::fleet;
 
@@ -78,7 +78,7 @@ fn compare(connections: usize, rounds: usize) {
     let mut columns: [Vec<Figures>; 3] = Default::default();
     let frame_bytes = fleet::frame_bytes(PAYLOAD_BYTES);
     for _ in 0..TURNS {
-        columns[0].push(measure(Relay::start(), connections, rounds));
+        columns[0].push(measure(Daemon::start(), connections, rounds));
         columns[1].push(measure(Bare::start(frame_bytes), connections, rounds));
         if let Some(nats) = Nats::start() {
             columns[2].push(measure(nats, connections, rounds));
@@ -114,22 +114,22 @@ fn compare(connections: usize, rounds: usize) {
 
 fn measure(mut server: impl Server, connections: usize, rounds: usize) -> Figures {
     let mut subscribers = Subscribers::default();
-    let empty = server.memory_bytes();
+    let empty = server.process().memory_bytes();
     server.register(connections);
-    let registered = server.memory_bytes();
+    let registered = server.process().memory_bytes();
     server.connect(&mut subscribers, connections);
-    let full = server.memory_bytes();
+    let full = server.process().memory_bytes();
     let each = |from: u64, to: u64| to.saturating_sub(from) as f64 / connections as f64;
     // One round to warm up.
     let delivery = server.delivery_bytes();
     server.publish();
     subscribers.wait_for((connections * delivery) as u64);
-    let before = server.cpu_micros();
+    let before = server.process().cpu_micros();
     for _ in 0..rounds {
         server.publish();
         subscribers.wait_for((connections * delivery) as u64);
     }
-    let spent = server.cpu_micros() - before;
+    let spent = server.process().cpu_micros() - before;
     Figures {
         micros_per_delivery: spent / (connections * rounds) as f64,
         bytes_per_registration: each(empty, registered),

@@ -1,13 +1,10 @@
 //! The three servers that are compared.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::ops::Range;
-use std::process::{Child, ChildStdout, Command, Stdio};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{ChildStdout, Command, Stdio};
 
-use rustix::net::{AddressFamily, SocketType};
-use tautline_core::wire::frame::HEADER_BYTES;
-use tautline_tests::fleet;
+use tautline_tests::fleet::{self, Process, Relay, connect_from};
 
 use super::PAYLOAD_BYTES;
 use super::subscribers::Subscribers;
@@ -23,210 +20,55 @@ pub(crate) trait Server {
     /// Bytes that each of them gets by it.
     fn delivery_bytes(&self) -> usize;
     /// Its process.
-    fn process(&self) -> &Child;
-
-    /// CPU time of the process so far, user and system.
-    fn cpu_micros(&self) -> f64 {
-        cpu_micros(self.process())
-    }
-
-    /// Its own memory, without files and shared pages.
-    fn memory_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process().id()));
-        let status = status.expect("the process lives");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("RssAnon:"))
-            .expect("RssAnon");
-        let kib: u64 = line
-            .split_whitespace()
-            .nth(1)
-            .expect("a figure")
-            .parse()
-            .expect("a figure");
-        kib * 1_024
-    }
+    fn process(&self) -> &Process;
 }
 
-/// CPU time of a process so far, user and system.
-pub(crate) fn cpu_micros(process: &Child) -> f64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id()));
-    let stat = stat.expect("the process lives");
-    let fields: Vec<&str> = stat
-        .rsplit_once(')')
-        .expect("a name")
-        .1
-        .split_whitespace()
-        .collect();
-    let ticks: f64 =
-        fields[11].parse::<f64>().expect("utime") + fields[12].parse::<f64>().expect("stime");
-    ticks * 1e6 / rustix::param::clock_ticks_per_second() as f64
-}
-
-/// A process that ends with its handle.
-pub(crate) struct Process(pub(crate) Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        self.0.kill().ok();
-        self.0.wait().ok();
-    }
-}
-
-/// Ports for one peer address are short of 19,000, so sources are spread over
-/// the loopback network.
-fn connect_from(place: usize, to: SocketAddr) -> TcpStream {
-    let source = Ipv4Addr::new(127, 1, (place / 4_000) as u8, 1);
-    connect(SocketAddr::new(IpAddr::V4(source), 0), to)
-}
-
-fn connect(source: SocketAddr, to: SocketAddr) -> TcpStream {
-    let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None);
-    let socket = socket.expect("a socket");
-    rustix::net::bind(&socket, &source).expect("an address");
-    rustix::net::connect(&socket, &to).expect("a connection");
-    let socket = TcpStream::from(socket);
-    socket.set_nodelay(true).expect("a socket");
-    socket
-}
-
-/// The daemon, with its clients registered and connected as the protocol has
-/// it.
-pub(crate) struct Relay {
-    process: Process,
-    address: SocketAddr,
-    token: String,
-    operator: Option<BufReader<TcpStream>>,
+/// The daemon, as large as the fan-out needs it.
+pub(crate) struct Daemon {
+    relay: Relay,
     /// What the clients were told that have no connection yet.
     registered: Vec<String>,
-    _data: tempfile::TempDir,
 }
 
-impl Relay {
-    /// As large as the fan-out needs it.
+impl Daemon {
     pub(crate) fn start() -> Self {
-        Self::start_with(&[
-            ("TAUTLINE_PERSISTENT_CONNECTIONS_CONNECTIONS_MAX", "50000"),
-            ("TAUTLINE_PERSISTENT_CONNECTIONS_PER_SUBNET_MAX", "0"),
-            ("TAUTLINE_PERSISTENT_CONNECTIONS_PER_ADDRESS_MAX", "0"),
-        ])
-    }
-
-    /// With these settings.
-    pub(crate) fn start_with(settings: &[(&str, &str)]) -> Self {
-        let data = tempfile::tempdir().expect("a folder");
-        let address = super::free_address();
-        let child = Command::new(tautline_tests::binary("tautlined"))
-            .args([
-                "--listen",
-                &address.to_string(),
-                "--log-level",
-                "error",
-                "--data-dir",
-            ])
-            .arg(data.path())
-            .envs(settings.iter().copied())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the daemon starts");
-        let mut process = Process(child);
-        let mut first = String::new();
-        let stdout = process.0.stdout.as_mut().expect("a pipe");
-        BufReader::new(stdout)
-            .read_line(&mut first)
-            .expect("a line");
-        let token = first
-            .trim()
-            .rsplit_once("token=")
-            .expect("the page's address")
-            .1
-            .into();
+        let relay = Relay::start_with(&[
+            ("PERSISTENT_CONNECTIONS_CONNECTIONS_MAX", "50000"),
+            ("PERSISTENT_CONNECTIONS_PER_SUBNET_MAX", "0"),
+            ("PERSISTENT_CONNECTIONS_PER_ADDRESS_MAX", "0"),
+            // The subscribers read, and answer nothing.
+            ("HEARTBEAT_PERIOD_S", "0"),
+        ]);
         Self {
-            process,
-            address,
-            token,
-            operator: None,
+            relay,
             registered: Vec::new(),
-            _data: data,
         }
-    }
-
-    /// Registers clients that take datagrams on `port`, from the address of
-    /// `source`.
-    pub(crate) fn register_at(&self, source: SocketAddr, places: Range<usize>, port: u16) {
-        let mut control = BufReader::new(connect(source, self.address));
-        for place in places {
-            let body = fleet::registration(place, port);
-            let answer = exchange(&mut control, "POST", "/v1/register", "", &body);
-            send(&mut control, &fleet::inbox(&answer));
-        }
-    }
-
-    /// Notifies all; returns the notification's id.
-    pub(crate) fn notify(&mut self) -> String {
-        let body = format!(
-            r#"{{"target":{{"all":true}},"payload":"{}"}}"#,
-            "x".repeat(PAYLOAD_BYTES)
-        );
-        let answer = self.ask("POST", "/v1/notifications", &body);
-        let id = answer.split('"').nth(3);
-        id.expect("an id").into()
-    }
-
-    /// How many targets of a notification were sent it.
-    pub(crate) fn sent(&mut self, id: &str) -> u64 {
-        let answer = self.ask("GET", &format!("/v1/notifications/{id}"), "");
-        let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
-        answer["sent"].as_u64().expect("a figure")
-    }
-
-    fn ask(&mut self, method: &str, target: &str, body: &str) -> String {
-        let token = format!("Authorization: Bearer {}\r\n", self.token);
-        let address = self.address;
-        let operator = self.operator.get_or_insert_with(|| {
-            BufReader::new(TcpStream::connect(address).expect("a connection"))
-        });
-        exchange(operator, method, target, &token, body)
     }
 }
 
-impl Server for Relay {
-    /// All of them over one connection.
+impl Server for Daemon {
     fn register(&mut self, count: usize) {
-        let control = TcpStream::connect(self.address).expect("a connection");
-        let mut control = BufReader::new(control);
-        let told = (0..count).map(|place| {
-            let body = fleet::registration(place, 0);
-            let told = exchange(&mut control, "POST", "/v1/register", "", &body);
-            // So many that never used their key may not come from one address.
-            send(&mut control, &fleet::inbox(&told));
-            told
-        });
-        self.registered = told.collect();
+        self.registered = self.relay.register(count);
     }
 
     /// Each opens its own.
     fn connect(&mut self, subscribers: &mut Subscribers, count: usize) {
         assert_eq!(self.registered.len(), count);
         for (place, told) in self.registered.drain(..).enumerate() {
-            let mut socket = connect_from(place, self.address);
-            let head = fleet::upgrade(&told);
-            socket.write_all(head.as_bytes()).expect("a connection");
-            read_hello(&mut socket);
-            subscribers.push(socket);
+            subscribers.push(self.relay.connect(place, &told));
         }
     }
 
     fn publish(&mut self) {
-        self.notify();
+        self.relay.notify(&"x".repeat(PAYLOAD_BYTES));
     }
 
     fn delivery_bytes(&self) -> usize {
         fleet::frame_bytes(PAYLOAD_BYTES)
     }
 
-    fn process(&self) -> &Child {
-        &self.process.0
+    fn process(&self) -> &Process {
+        self.relay.process()
     }
 }
 
@@ -282,8 +124,8 @@ impl Server for Bare {
         self.frame_bytes
     }
 
-    fn process(&self) -> &Child {
-        &self.process.0
+    fn process(&self) -> &Process {
+        &self.process
     }
 }
 
@@ -370,59 +212,7 @@ impl Server for Nats {
         format!("MSG x 1 {PAYLOAD_BYTES}\r\n").len() + PAYLOAD_BYTES + 2
     }
 
-    fn process(&self) -> &Child {
-        &self.process.0
+    fn process(&self) -> &Process {
+        &self.process
     }
-}
-
-/// One request and the body of its answer.
-fn exchange(
-    connection: &mut BufReader<TcpStream>,
-    method: &str,
-    target: &str,
-    headers: &str,
-    body: &str,
-) -> String {
-    send(connection, &fleet::request(method, target, headers, body))
-}
-
-/// Sends a request and returns the body of its answer.
-fn send(connection: &mut BufReader<TcpStream>, request: &str) -> String {
-    // In one piece: two small ones would wait for each other's acknowledgement.
-    connection
-        .get_mut()
-        .write_all(request.as_bytes())
-        .expect("a connection");
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(
-            connection.read_line(&mut head).expect("a head"),
-            0,
-            "{head}"
-        );
-    }
-    assert!(head.starts_with("HTTP/1.1 20"), "{head}");
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("Content-Length: ")?.parse().ok())
-        .expect("a length");
-    let mut body = vec![0; length];
-    connection.read_exact(&mut body).expect("a body");
-    String::from_utf8(body).expect("text")
-}
-
-/// Reads the 101 and the relay's first frame.
-fn read_hello(socket: &mut TcpStream) {
-    let mut reader = BufReader::new(&mut *socket);
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        assert_ne!(reader.read_line(&mut head).expect("a head"), 0, "{head}");
-    }
-    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
-    let mut header = [0; HEADER_BYTES];
-    reader.read_exact(&mut header).expect("a frame");
-    let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]);
-    reader
-        .read_exact(&mut vec![0; length as usize])
-        .expect("a frame");
 }

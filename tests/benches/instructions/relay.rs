@@ -2,15 +2,17 @@
 //! application.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use super::exchange::HEAD;
 use super::rig::{NOW, Rig};
 use super::scenario::{Scenario, counted};
 use tautline_core::NotificationId;
 use tautline_core::notify::NotifyOptions;
-use tautline_core::relay::To;
+use tautline_core::relay::{HeartbeatSettings, To};
 use tautline_core::wire::message::{Reply, ToRelay};
 use tautline_tests::fleet;
+use tautline_tests::idle::Idle;
 
 const SIZES: &[usize] = &[1_000, 100_000];
 const PAYLOAD: [u8; 64] = [b'x'; 64];
@@ -39,6 +41,30 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         unit: "connections",
         sizes: SIZES,
         run: request,
+    },
+    Scenario {
+        name: "relay/probe",
+        unit: "connections",
+        sizes: SIZES,
+        run: probe,
+    },
+    Scenario {
+        name: "relay/probe-answer",
+        unit: "connections",
+        sizes: SIZES,
+        run: probe_answer,
+    },
+    Scenario {
+        name: "relay/ping",
+        unit: "connections",
+        sizes: SIZES,
+        run: |clients| ping(clients, true),
+    },
+    Scenario {
+        name: "relay/ping-without-heartbeats",
+        unit: "connections",
+        sizes: SIZES,
+        run: |clients| ping(clients, false),
     },
 ];
 
@@ -112,4 +138,59 @@ fn request(connections: usize) -> usize {
     });
     assert_eq!(writes, OPERATIONS + 1);
     OPERATIONS
+}
+
+const PERIOD: Duration = Duration::from_secs(60);
+
+/// Clients with an idle connection, and a monitor that never has to end one.
+fn idle(clients: usize) -> Idle {
+    let mut heartbeat = HeartbeatSettings::default();
+    heartbeat.prober.period = PERIOD;
+    // Nobody has to answer meanwhile.
+    heartbeat.prober.response_timeout = 4 * PERIOD;
+    heartbeat.heartbeat = 20 * PERIOD;
+    heartbeat.frequency = PERIOD;
+    let mut idle = Idle::new(clients, heartbeat);
+    // As many timers as there are once.
+    ask_all(&mut idle);
+    idle.answer();
+    idle
+}
+
+/// Wakes up as often as 16 of them are to be asked, whatever their number.
+fn ask_all(idle: &mut Idle) {
+    let clients = idle.conns.len();
+    let step = PERIOD * 16 / clients as u32;
+    while idle.asked() < clients {
+        idle.pass(step);
+    }
+}
+
+/// Each client is asked once.
+fn probe(clients: usize) -> usize {
+    let mut idle = idle(clients);
+    counted(|| ask_all(&mut idle));
+    clients
+}
+
+/// Each client answers.
+fn probe_answer(clients: usize) -> usize {
+    let mut idle = idle(clients);
+    ask_all(&mut idle);
+    let answers = counted(|| idle.answer());
+    assert_eq!(idle.relay.stats().heartbeats.prober.ended, 0);
+    answers
+}
+
+/// Each client asks, and is answered.
+fn ping(clients: usize, is_watched: bool) -> usize {
+    let mut idle = match is_watched {
+        true => idle(clients),
+        false => {
+            let mut heartbeat = HeartbeatSettings::default();
+            heartbeat.prober.period = Duration::ZERO;
+            Idle::new(clients, heartbeat)
+        }
+    };
+    counted(|| idle.ping())
 }

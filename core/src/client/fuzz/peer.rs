@@ -192,7 +192,8 @@ impl World {
                     assert_eq!(self.replies[&reply.notification], reply.payload);
                 }
                 ToRelay::Bye(_) => peer.over = true,
-                ToRelay::Ping(_) => peer.pinged_at = Some(self.now),
+                // By the time that the client was told last.
+                ToRelay::Ping(_) => peer.pinged_at = Some(self.client.now),
                 ToRelay::Pong(_) => {}
                 ToRelay::Served(served) => {
                     confirmed.push((served.sequence, served.refused));

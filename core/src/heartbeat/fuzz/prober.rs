@@ -20,6 +20,11 @@ const SPAN: u64 = PERIOD + TIMEOUT;
 /// 2^32 divided by the golden ratio.
 const GOLDEN: u128 = 2_654_435_769;
 
+/// 1,200 moments in a period, but no further apart than 50 ms.
+fn grain(period: u64) -> u64 {
+    (period / 1_200).clamp(1, 50)
+}
+
 /// Any bytes as operations on a prober.
 pub fn prober(data: &[u8]) {
     let _ = run(&mut Script(data));
@@ -54,7 +59,7 @@ fn run(script: &mut Script<'_>) -> Option<()> {
         generation: 0,
     };
     loop {
-        match script.byte()? % 16 {
+        match script.byte()? % 18 {
             0..3 => pair.insert(script)?,
             3 => pair.remove(script)?,
             4 => pair.send(script)?,
@@ -62,6 +67,8 @@ fn run(script: &mut Script<'_>) -> Option<()> {
             6 | 7 => pair.answer(script)?,
             8 => pair.set_period(script)?,
             9..14 => pair.keep_deadlines(script)?,
+            14 => pair.send_late(script)?,
+            15 => pair.take_back(script)?,
             _ => {
                 let span = Duration::from_micros(script.number(27)?);
                 pair.pass(span);
@@ -128,6 +135,10 @@ impl Pair {
             return Some(());
         }
         assert_eq!(told, Ok(()));
+        if let Some(at) = self.find(key).filter(|at| self.list[*at].at != At::Ended) {
+            self.regroup(at, group);
+            return Some(());
+        }
         self.list.retain(|listed| listed.key.index() != key.index());
         self.note();
         self.list.push(Listed {
@@ -140,6 +151,51 @@ impl Pair {
         });
         self.arm(self.list.len() - 1, self.time.tick());
         self.note();
+        Some(())
+    }
+
+    /// What was asked stays asked, and nothing is later than it was.
+    fn regroup(&mut self, at: usize, group: u16) {
+        self.list[at].group = group;
+        self.note();
+        let before = match self.list[at].at {
+            At::Idle(due, _) => Some(due),
+            At::Off => None,
+            At::Asked(..) | At::Ended => return,
+        };
+        self.arm(at, self.time.tick());
+        if let (Some(before), At::Idle(due, order)) = (before, self.list[at].at) {
+            self.list[at].at = At::Idle(due.min(before).max(self.clamp[0]), order);
+        }
+    }
+
+    /// A probe leaves later than it was asked for.
+    fn send_late(&mut self, script: &mut Script<'_>) -> Option<()> {
+        let key = self.choose(script)?;
+        self.prober.handle_asked(self.time.now, key);
+        let deadline = self.time.tick() + TIMEOUT;
+        if let Some(at) = self.find(key)
+            && let At::Asked(before, _) = self.list[at].at
+            && before < deadline
+        {
+            self.order += 1;
+            self.list[at].at = At::Asked(deadline, self.order);
+        }
+        Some(())
+    }
+
+    /// A connection that was to be ended is not.
+    fn take_back(&mut self, script: &mut Script<'_>) -> Option<()> {
+        let key = self.choose(script)?;
+        self.prober.handle_not_asked(self.time.now, key);
+        if let Some(at) = self.find(key)
+            && self.list[at].at == At::Ended
+        {
+            self.order += 1;
+            self.list[at].at = At::Asked(self.time.tick() + TIMEOUT, self.order);
+            self.stats.ended -= 1;
+            self.note();
+        }
         Some(())
     }
 
@@ -269,6 +325,7 @@ impl Pair {
         }
         let fraction = self.list[place].key.index() as u128 * GOLDEN % (1 << 32);
         let offset = (fraction * u128::from(period) / (1 << 32)) as u64;
+        let offset = offset - offset % grain(period);
         let last = (0..).map(|round| offset + round * period);
         // Few rounds, begun near the end.
         let skipped = from / period;
@@ -389,7 +446,7 @@ impl Pair {
         let alive = alive.filter(|(_, listed)| listed.at != At::Ended);
         let load = |place| match self.period(place) {
             0 => 0,
-            period => (TIMEOUT * 65_536).div_ceil(period),
+            period => (TIMEOUT.next_multiple_of(grain(period)) * 65_536).div_ceil(period),
         };
         alive.fold((0, 0), |(count, sum), (place, _)| {
             (count + 1, sum + load(place))

@@ -1,5 +1,7 @@
 //! How many probes at a time keep every connection to its moments.
 
+use super::phase::grain;
+
 /// The fraction bits of a load.
 const LOAD_BITS: u32 = 16;
 
@@ -12,12 +14,14 @@ pub(super) struct Demand {
 }
 
 /// The share of a window that a connection needs: the part of the period that
-/// a dead peer's probe takes. In 65,536ths, rounded up.
+/// a dead peer's probe takes, in whole moments: those that share one are asked
+/// together. In 65,536ths, rounded up.
 pub(super) const fn weight(timeout: u64, period: u32) -> u64 {
     if period == 0 {
         return 0;
     }
-    (timeout << LOAD_BITS).div_ceil(period as u64)
+    let period = period as u64;
+    (timeout.next_multiple_of(grain(period)) << LOAD_BITS).div_ceil(period)
 }
 
 impl Demand {

@@ -7,6 +7,14 @@ use core::time::Duration;
 /// Programming, volume 3, section 6.4).
 const GOLDEN: u32 = 2_654_435_769;
 
+/// A period has at most so many moments, so that connections share one: their
+/// probes leave in one turn of the driver's loop, and their answers come
+/// together. With a turn for each, a probe costs nearly five times the CPU time.
+const MOMENTS: u64 = 1_200;
+/// But moments are no further apart, in milliseconds: with long periods a turn
+/// for each costs nothing.
+const GRAIN_MAX: u64 = 50;
+
 /// The moments of a place, a period apart. Ticks are milliseconds.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Phase {
@@ -22,9 +30,10 @@ impl Phase {
         }
         let fraction = place.wrapping_mul(GOLDEN) as u64;
         let period = period as u64;
+        let offset = (fraction * period) >> u32::BITS;
         Some(Self {
             period,
-            offset: (fraction * period) >> u32::BITS,
+            offset: offset - offset % grain(period),
         })
     }
 
@@ -44,6 +53,15 @@ impl Phase {
         let end = now.saturating_add(left);
         let later = due + end.checked_sub(due)? / half * half;
         (later > now).then_some(later)
+    }
+}
+
+/// How far apart the moments of a period are that connections share.
+pub(super) const fn grain(period: u64) -> u64 {
+    match period / MOMENTS {
+        0 => 1,
+        grain if grain < GRAIN_MAX => grain,
+        _ => GRAIN_MAX,
     }
 }
 
@@ -94,8 +112,30 @@ mod tests {
             let longest = gaps.max().unwrap();
             // Three-gap theorem: the longest is below the average times 1 + golden ratio.
             let even = u64::from(period / count);
-            assert!(longest <= even * 2_619 / 1_000 + 2, "{count}: {longest}");
+            let spread = even * 2_619 / 1_000 + 2;
+            assert!(
+                longest <= spread + grain(period.into()),
+                "{count}: {longest}"
+            );
         }
+    }
+
+    #[test]
+    fn a_moment_is_shared_by_few_of_many() {
+        let mut shared = [0_u32; 1_200];
+        for place in 0..19_000 {
+            let offset = Phase::new(place, 60_000).unwrap().offset;
+            assert_eq!(offset % 50, 0);
+            shared[offset as usize / 50] += 1;
+        }
+        // 15.8 on average.
+        assert!(shared.iter().all(|count| (14..=18).contains(count)));
+    }
+
+    #[test]
+    fn moments_of_short_periods_are_closer() {
+        let grains = [0, 1, 1_000, 2_400, 6_000, 60_000, 86_400_000].map(grain);
+        assert_eq!(grains, [1, 1, 1, 2, 5, 50, 50]);
     }
 
     #[test]

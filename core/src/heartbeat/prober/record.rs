@@ -67,6 +67,11 @@ impl Probed {
         (tick as u32).wrapping_sub(1 << 31)
     }
 
+    /// Whether a probe is unanswered, or was in the end.
+    pub(super) const fn is_asked(&self) -> bool {
+        matches!(self.state, State::Asked | State::Ended)
+    }
+
     /// Milliseconds since nothing was received. A span of 49 days would be
     /// taken for a shorter one.
     pub(super) const fn silence(&self, tick: u64) -> u32 {

@@ -71,7 +71,9 @@ impl Relay {
                 membership,
                 hello,
             };
+            let asks = line.owes_ping();
             let (mut len, begun) = line.write(&mut source, buf);
+            let asked = asks && !line.owes_ping();
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
             }
@@ -82,6 +84,10 @@ impl Relay {
             }
             if len > 0 {
                 self.watch.handle_sent(self.now, id.key());
+                if asked {
+                    // A deadline that moved is looked at once more when it was.
+                    self.watch.handle_asked(self.now, id.key());
+                }
                 return Some(Step::Written { conn: id, len });
             }
             if let Some(reason) = over {
@@ -134,6 +140,7 @@ impl Relay {
                 self.unfinished_bytes -= line.held_bytes as usize;
                 line.release(&mut self.notifier, &mut self.pool);
                 self.watch.forget(id.key());
+                self.heartbeats_due = true;
                 let (client, written_through) = (line.client, line.written_through());
                 self.router.handle_line_closed(id.key());
                 self.stats.lines -= 1;

@@ -99,6 +99,8 @@ impl Director {
             (21, ..) if c < 128 => vec![12, a, b],
             (22, ..) => vec![15, 26, 0, b, c, a & 3, 0],
             (21 | 23, ..) => vec![13, a],
+            (24 | 25, ..) => vec![21, 0, b, 12],
+            (26, _, Some(peer)) if c < 64 => vec![21, 0, 0, 14, peer],
             _ => vec![16, b, c, a, a, 12, 60, c, 0],
         };
         self.operate(&bytes);
@@ -135,6 +137,35 @@ fn a_script_that_was_written_down_does_the_same() {
 }
 
 #[test]
+fn clients_are_asked_and_ended_and_periods_learned() {
+    use crate::Random;
+    let mut random = Random::from_seed([8; 32]);
+    let mut sums = [0; 4];
+    for _ in 0..200 {
+        let steps: Vec<[u8; 4]> = (0..150).map(|_| random.bytes()).collect();
+        let [periods, more]: [u8; 2] = random.bytes();
+        let head = [0, 1, 0, 0, 0, periods, more];
+        let mut director = Director::new(&head);
+        for step in &steps {
+            director.step(*step);
+        }
+        let stats = director.world.relay.stats();
+        director.world.finish(&mut Script(&[]));
+        let (prober, monitor) = (stats.heartbeats.prober, stats.heartbeats.monitor);
+        let told = [
+            prober.answered,
+            prober.ended,
+            monitor.ended,
+            stats.heartbeat_lessons,
+        ];
+        for (sum, told) in sums.iter_mut().zip(told) {
+            *sum += told;
+        }
+    }
+    assert!(sums.iter().all(|sum| *sum > 3), "{sums:?}");
+}
+
+#[test]
 fn every_way_is_within_reach() {
     use crate::Random;
     let mut random = Random::from_seed([7; 32]);
@@ -155,7 +186,7 @@ proptest! {
 
     #[test]
     fn any_direction_keeps_the_promises(
-        head in any::<[u8; 5]>(),
+        head in any::<[u8; 7]>(),
         steps in any_vec(any::<[u8; 4]>(), 0..250),
     ) {
         play(&head, &steps);

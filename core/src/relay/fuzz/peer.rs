@@ -40,6 +40,8 @@ pub(super) struct Peer {
     pub(super) proved: Vec<(ClientId, NotificationId)>,
     /// What was replied to by frames.
     pub(super) replied: BTreeSet<NotificationId>,
+    /// It sends nothing more.
+    pub(super) silent: bool,
     answers: Vec<u8>,
     pub(super) line: Option<Line>,
 }
@@ -63,6 +65,22 @@ pub(super) struct Line {
     pub(super) confirmed_at: Option<Instant>,
     /// The subnet that it passes on to.
     pub(super) serves: Option<Key>,
+    /// When the relay last heard of it, or could not.
+    pub(super) heard_at: Instant,
+    /// When it was last in another place.
+    pub(super) moved_at: Instant,
+    /// What it was asked, and when, since it was heard.
+    pub(super) asked: Option<(u64, Instant)>,
+}
+
+impl Line {
+    pub(super) const fn is_gone(&self) -> bool {
+        self.over || self.left
+    }
+
+    pub(super) const fn is_open(&self) -> bool {
+        self.greeted && !self.is_gone()
+    }
 }
 
 impl Peer {
@@ -81,6 +99,7 @@ impl Peer {
             asking: None,
             proved: Vec::new(),
             replied: BTreeSet::new(),
+            silent: false,
             answers: Vec::new(),
             line: None,
         }
@@ -119,7 +138,7 @@ impl World {
     /// The peer sends more bytes.
     pub(super) fn send(&mut self, at: usize, bytes: &[u8]) {
         let peer = &mut self.peers[at];
-        if peer.ended || peer.closing.is_some() {
+        if peer.ended || peer.silent || peer.closing.is_some() {
             return;
         }
         peer.kept.extend_from_slice(bytes);
@@ -151,6 +170,7 @@ impl World {
         }
         let kept = core::mem::take(&mut peer.kept);
         let bytes = kept.as_slice();
+        self.hear(at);
         let taken = self
             .relay
             .handle_input(self.now, Input::Received { conn, bytes });
@@ -216,14 +236,9 @@ impl World {
                 assert!(!said.expired && said.includes(client, &self.places));
                 assert!(said.replied.insert(client), "a second reply");
             }
-            Event::HeartbeatEnded { client, conn, .. } => {
-                let peer = self.peers.iter().find(|peer| peer.conn == conn);
-                let line = peer.and_then(|peer| peer.line.as_ref());
-                let line = line.expect("a connection that serves");
-                assert!(line.client == client && !line.left);
-            }
-            Event::HeartbeatAdvice { client, .. } => assert!(self.registered.contains(&client)),
-            Event::HeartbeatLearned { .. } => panic!("nothing is to be learned"),
+            Event::HeartbeatEnded { .. }
+            | Event::HeartbeatAdvice { .. }
+            | Event::HeartbeatLearned { .. } => self.learn_of_heartbeats(event),
             Event::ReplyRefused { .. } => {}
             Event::Expired(status) => {
                 let said = self.said.get_mut(&status.id).expect("a known one");
@@ -264,6 +279,9 @@ impl World {
             legs: Vec::new(),
             confirmed_at: None,
             serves,
+            heard_at: self.now,
+            moved_at: self.now,
+            asked: None,
         });
     }
 
@@ -291,7 +309,8 @@ impl World {
                 }
                 ToClient::Taken(taken) => assert!(peer.replied.contains(&taken.notification)),
                 ToClient::Bye(_) => line.over = true,
-                ToClient::Ping(_) | ToClient::Pong(_) => {}
+                ToClient::Ping(ping) => self.asked(at, ping.nonce),
+                ToClient::Pong(_) => {}
                 ToClient::Serve(serve) => self.read_serve(at, &serve),
             }
         }

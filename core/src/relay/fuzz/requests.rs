@@ -8,7 +8,7 @@ use core::net::IpAddr;
 
 use super::World;
 use crate::collections::model::Script;
-use crate::registration::body::{Interface, PROTOCOL, Request};
+use crate::registration::body::{HeartbeatFigures, Interface, PROTOCOL, Request};
 use crate::wire::frame;
 use crate::wire::message::{Bye, ByeReason, Ping, Pong, Reply, ToRelay};
 use crate::wire::proof::{self, BodyDigest};
@@ -90,7 +90,11 @@ impl World {
             persistent_connection: place >> 6 != 3,
             local: (place >> 3 != 5).then_some(address),
             instance: None,
-            heartbeat: None,
+            heartbeat: (fault & 15 == 8).then_some(HeartbeatFigures {
+                period_s: u32::from(fault >> 6),
+                heartbeat_s: u32::from(fault >> 4),
+                frequency_s: 1,
+            }),
         };
         let mut body = serde_json::to_vec(&request).unwrap();
         if fault & 15 == 6 {
@@ -179,7 +183,8 @@ impl World {
         let Some(at) = self.choose_peer(script) else {
             return;
         };
-        let nonce = 5;
+        let asked = self.peers[at].line.as_ref().and_then(|line| line.asked);
+        let nonce = asked.map_or(5, |(nonce, _)| nonce);
         let id = self.choose_said(script).unwrap_or(NotificationId(0));
         let payload = vec![b'r'; usize::from(script.byte().unwrap_or_default() % 48)];
         let (reason, retry_after_ms) = (ByeReason::ShuttingDown, 0);

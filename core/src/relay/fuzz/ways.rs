@@ -12,7 +12,7 @@ use crate::relay::To;
 use crate::wire::datagram::{Content, Sealed};
 use crate::wire::message::{Serve, Served, ToRelay};
 use crate::wire::replay::ReplayWindow;
-use crate::{ClientId, Input, Instant, NotificationId};
+use crate::{ClientId, Instant, NotificationId};
 
 /// A datagram that a peer was handed and did not confirm.
 pub(super) struct Leg {
@@ -33,8 +33,10 @@ impl World {
         let name = subnet.expect("a client is in a subnet").name;
         self.places.entry(client).or_default().push(name);
         let serves = serves.map(|_| record.subnet);
+        let now = self.now;
         let lines = self.peers.iter_mut().filter_map(|peer| peer.line.as_mut());
         for line in lines.filter(|line| line.client == client) {
+            line.moved_at = now;
             if line.serves != serves {
                 line.serves = serves;
                 line.legs.clear();
@@ -219,9 +221,7 @@ impl World {
             if self.relay.router.is_empty() && self.relay.fanout.is_empty() {
                 return;
             }
-            self.now = self.now + Duration::from_secs(5);
-            self.forget_late_legs();
-            self.input(Input::Timeout);
+            self.pass(Duration::from_secs(5));
             self.settle(script);
         }
         panic!("something is on its way for ever");

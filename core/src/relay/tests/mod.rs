@@ -4,6 +4,7 @@ mod connect;
 mod datagrams;
 mod drain;
 mod frames;
+mod heartbeats;
 mod inbox;
 mod members;
 mod notify;
@@ -248,6 +249,7 @@ enum Said {
     Hello,
     Notification(NotificationId, Vec<u8>),
     Taken(NotificationId),
+    Ping(u64),
     Pong(u64),
     /// Datagrams for others: the frame's number, and which goes where.
     Serve(u32, Vec<(SocketAddr, Vec<u8>)>),
@@ -276,6 +278,7 @@ fn said(rig: &mut Rig<Relay>, conn: ConnId) -> Vec<Said> {
             }
             Ok(Some(ToClient::Notification(it))) => Said::Notification(it.id, it.payload.into()),
             Ok(Some(ToClient::Taken(taken))) => Said::Taken(taken.notification),
+            Ok(Some(ToClient::Ping(ping))) => Said::Ping(ping.nonce),
             Ok(Some(ToClient::Pong(pong))) => Said::Pong(pong.nonce),
             Ok(Some(ToClient::Serve(serve))) => {
                 let datagrams = serve.targets().map(|target| {
