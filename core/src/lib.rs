@@ -145,7 +145,7 @@
 //! | floor | rooms |
 //! |---|---|
 //! | 4, endpoints | [`relay`], [`client`] |
-//! | 3, machines | [`registration`], [`pcc`], [`notify`], [`heartbeat`] |
+//! | 3, machines | [`registration`], [`pcc`], [`notify`], [`heartbeat`], [`spool`] |
 //! | 2, the wire | [`wire`], [`http`], [`backoff`], [`rate`] |
 //! | 1 | [`time`], [`id`], [`random`], [`tally`], [`network`], [`input`], [`output`], [`machine`], [`collections`] |
 //!
@@ -175,6 +175,7 @@ pub mod random;
 pub mod rate;
 pub mod registration;
 pub mod relay;
+pub mod spool;
 pub mod tally;
 pub mod time;
 #[cfg(feature = "_test")]

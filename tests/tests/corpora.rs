@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tautline_core::collections::model;
-use tautline_core::{client, heartbeat, http, notify, registration, relay, wire};
+use tautline_core::{client, heartbeat, http, notify, registration, relay, spool, wire};
 
 /// The limits of a corpus that is checked in.
 const FILES_MAX: usize = 60;
@@ -46,6 +46,8 @@ targets! {
     notify_router: notify::fuzz::router,
     registration_registry: registration::fuzz::registry,
     relay_operations: relay::fuzz::operations,
+    spool_index: spool::fuzz::index,
+    spool_scan: spool::fuzz::scan,
     wire_authorization: wire::fuzz::authorization,
     wire_datagrams: wire::fuzz::datagrams,
     wire_frames: wire::fuzz::frames,

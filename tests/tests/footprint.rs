@@ -9,9 +9,11 @@ use tautline_core::registration::{
     Interface, Registry, RegistryLimits, RegistrySettings, Request, body,
 };
 use tautline_core::relay::HeartbeatSettings;
+use tautline_core::spool::format::{RecordHeader, RecordKind};
+use tautline_core::spool::index::{IndexLimits, SpoolIndex};
 use tautline_core::wire::proof::{self, BodyDigest, ClientSecret, MasterKey, Session};
-use tautline_core::{Incarnation, Instant, Key, Random};
-use tautline_tests::counting::{self, Counting};
+use tautline_core::{ClientId, Incarnation, Instant, Key, Random};
+use tautline_tests::counting::{self, Counting, Counts};
 use tautline_tests::idle::Idle;
 
 #[global_allocator]
@@ -136,4 +138,70 @@ fn each_of_a_million_clients_takes_less_than_256_bytes() {
     let bytes = bytes_per_client(1_000_000);
     println!("{bytes:.1} bytes of each of 1,000,000 clients");
     assert!((100.0..256.0).contains(&bytes), "{bytes}");
+}
+
+const MESSAGES: u32 = 262_144;
+const HOSTS: u32 = 65_536;
+
+/// Enters the next message of each of so many hosts, in turns.
+fn fill_spool(index: &mut SpoolIndex, hosts: u32, messages: u32) {
+    for number in 0..messages {
+        let host = ClientId(u128::from(number % hosts).to_be_bytes());
+        let next = index.host(host).map_or(1, |host| host.next_number);
+        let record = RecordHeader {
+            segment: 1,
+            offset: 4_096 + 80 * number,
+            body_bytes: 8,
+            body_checksum: 0,
+            kind: RecordKind::Message {
+                priority: 0,
+                expires_at: 0,
+            },
+            sequence: number.into(),
+            host,
+            number: next,
+        };
+        index.enter(0, &record).expect("there is room");
+    }
+}
+
+/// The bytes of an index of so many messages for so many hosts.
+fn bytes_of_spool(hosts: u32, messages: u32) -> f64 {
+    let limits = IndexLimits {
+        hosts_max: HOSTS,
+        messages_max: MESSAGES,
+        segments_max: 1,
+    };
+    let (mut index, counts) = counting::count(|| {
+        let mut index = SpoolIndex::new(limits, [1; 16]);
+        index.begin(0, 1).expect("a slot");
+        fill_spool(&mut index, hosts, messages);
+        index
+    });
+    let ((), again) = counting::count(|| {
+        for host in 0..hosts {
+            let host = ClientId(u128::from(host).to_be_bytes());
+            index.remove(host, 1);
+            index.delete(host);
+            index.reap(2);
+        }
+        while index.reap(64) {}
+        assert!(index.is_empty());
+        fill_spool(&mut index, hosts, messages);
+        index.settle();
+    });
+    assert_eq!(again, Counts::NONE, "at its high-water mark");
+    assert_eq!(index.len(), messages as usize);
+    counts.bytes as f64
+}
+
+#[test]
+fn b7_a_queued_message_takes_at_most_64_bytes() {
+    let of_hosts = bytes_of_spool(HOSTS, HOSTS);
+    let of_all = bytes_of_spool(HOSTS, MESSAGES);
+    let message = (of_all - of_hosts) / f64::from(MESSAGES - HOSTS);
+    let host = of_hosts / f64::from(HOSTS) - message;
+    println!("{message:.2} bytes of each message, {host:.2} of each host");
+    assert!((40.0..=64.0).contains(&message), "{message}");
+    assert!((80.0..=96.0).contains(&host), "{host}");
 }

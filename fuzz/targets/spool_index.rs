@@ -1,0 +1,7 @@
+//! See `tautline_core::spool::fuzz::index`.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use tautline_core::spool::fuzz::index as check;
+
+fuzz_target!(|data: &[u8]| check(data));
