@@ -104,14 +104,11 @@ impl Client {
             return None;
         };
         if !conn.blocked {
-            let asks = line.owes_ping();
-            let len = line.write(self.now, &mut self.mailbox, buf);
-            let asked = asks && !line.owes_ping();
+            let owes = line.owes_ping();
+            let nonce = owes.then(|| self.watch.handle_asked(self.now, key));
+            let len = line.write(self.now, &mut self.mailbox, nonce.flatten(), buf);
             if len > 0 {
                 self.watch.handle_sent(self.now, key);
-                if asked {
-                    self.watch.handle_asked(self.now, key);
-                }
                 return Some(Step::Written(id, len));
             }
             if line.is_over() {

@@ -19,7 +19,7 @@ pub(super) struct Line {
     /// A frame of datagrams for the subnet, while it is worked off.
     pub(super) serving: Option<Serving>,
     served: Option<Served>,
-    ping: Option<u64>,
+    ping: bool,
     pong: Option<u64>,
     bye: Option<Bye>,
     over: bool,
@@ -51,12 +51,12 @@ impl Line {
         self.stall = None;
     }
 
-    pub(super) const fn owe_ping(&mut self, nonce: u64) {
-        self.ping = Some(nonce);
+    pub(super) const fn owe_ping(&mut self) {
+        self.ping = true;
     }
 
     pub(super) const fn owes_ping(&self) -> bool {
-        self.ping.is_some()
+        self.ping
     }
 
     pub(super) const fn owe_pong(&mut self, nonce: u64) {
@@ -114,8 +114,15 @@ impl Line {
         }
     }
 
-    /// Fills `buf` with what is owed and with replies; returns the bytes.
-    pub(super) fn write(&mut self, now: Instant, mailbox: &mut Mailbox, buf: &mut [u8]) -> usize {
+    /// Fills `buf` with what is owed and with replies; returns the bytes. A
+    /// question that is owed carries the nonce; none is owed without it.
+    pub(super) fn write(
+        &mut self,
+        now: Instant,
+        mailbox: &mut Mailbox,
+        nonce: Option<u64>,
+        buf: &mut [u8],
+    ) -> usize {
         let mut len = 0;
         if let Some((handle, offset)) = self.partial.take() {
             len = self.write_reply(mailbox, handle, offset, buf);
@@ -124,7 +131,7 @@ impl Line {
             }
             mailbox.unpin(handle);
         }
-        len += self.write_owed(&mut buf[len..]);
+        len += self.write_owed(nonce, &mut buf[len..]);
         while self.greeted && !self.is_deaf && self.can_take() {
             let Some((handle, reply)) = mailbox.next_reply() else {
                 break;
@@ -176,7 +183,7 @@ impl Line {
         written
     }
 
-    fn write_owed(&mut self, buf: &mut [u8]) -> usize {
+    fn write_owed(&mut self, nonce: Option<u64>, buf: &mut [u8]) -> usize {
         let mut len = 0;
         if let Some(nonce) = self.pong
             && let Ok(written) = ToRelay::Pong(Pong { nonce }).encode(buf)
@@ -184,11 +191,12 @@ impl Line {
             len += written;
             self.pong = None;
         }
-        if let Some(nonce) = self.ping
-            && let Ok(written) = (ToRelay::Ping(Ping { nonce })).encode(&mut buf[len..])
-        {
-            len += written;
-            self.ping = None;
+        if self.ping {
+            let ping = nonce.map(|nonce| ToRelay::Ping(Ping { nonce }));
+            if let Ok(written) = ping.map_or(Ok(0), |ping| ping.encode(&mut buf[len..])) {
+                len += written;
+                self.ping = false;
+            }
         }
         if let Some(served) = self.served
             && let Ok(written) = ToRelay::Served(served).encode(&mut buf[len..])

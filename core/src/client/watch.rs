@@ -240,11 +240,9 @@ impl Watch {
         }
     }
 
-    /// A probe was written.
-    pub(super) fn handle_asked(&mut self, now: Instant, conn: Key) {
-        if let Some(prober) = &mut self.prober {
-            prober.handle_asked(now, conn);
-        }
+    /// A probe that is owed is written now; returns its nonce.
+    pub(super) fn handle_asked(&mut self, now: Instant, conn: Key) -> Option<u64> {
+        self.prober.as_mut()?.handle_asked(now, conn)
     }
 
     /// A probe was not written in time.
@@ -331,13 +329,13 @@ impl Client {
         self.watch.set(self.now, watched);
         while let Some(effect) = self.watch.poll() {
             match effect {
-                ProberEffect::Probe { conn, nonce } => {
+                ProberEffect::Probe { conn, .. } => {
                     if let Some(Conn {
                         stage: Stage::Line(line),
                         ..
                     }) = self.conns.get_mut(conn)
                     {
-                        line.owe_ping(nonce);
+                        line.owe_ping();
                     }
                 }
                 ProberEffect::End(ended) => self.handle_silent(ended),

@@ -127,6 +127,14 @@ impl Slots {
     /// Takes the next entry out that is due at the tick `now`, `None` when
     /// there is none. It keeps its tick.
     pub(crate) fn expire(&mut self, table: &mut impl Spots, now: u64) -> Option<u32> {
+        let tick = self.first_due(table, now)?;
+        let place = self.slots[(tick & (SLOTS as u64 - 1)) as usize].head;
+        self.unlink(table, place);
+        Some(place)
+    }
+
+    /// The tick of the entry that [`expire`](Self::expire) takes out next.
+    pub(crate) fn first_due(&mut self, table: &mut impl Spots, now: u64) -> Option<u64> {
         self.latest = self.latest.max(now);
         while let Some((level, slot)) = self.earliest() {
             let start = start_of(self.current, level, slot);
@@ -135,9 +143,7 @@ impl Slots {
             }
             if level == 0 {
                 self.current = start;
-                let place = self.slots[slot].head;
-                self.unlink(table, place);
-                return Some(place);
+                return Some(start);
             }
             self.cascade(table, level, slot);
         }

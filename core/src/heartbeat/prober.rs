@@ -26,6 +26,10 @@ pub(super) const BYTES: usize = size_of::<Probed>();
 /// Connections that one call looks at after a period was changed.
 const WALK_STEPS: u32 = 1_024;
 
+/// With [`InFlight::Auto`] a probe waits no longer for a full window, in
+/// milliseconds.
+const WAIT_MAX_MS: u64 = 1_000;
+
 /// Sends probes, and ends connections whose other end does not answer.
 ///
 /// **When.** Each connection has a moment of its own in the period, which
@@ -48,8 +52,8 @@ const WALK_STEPS: u32 = 1_024;
 /// Whether it also hears this end is what its own monitor finds out.
 ///
 /// **In flight.** So many probes are unanswered at a time ([`InFlight`]); those
-/// that are due wait in the order of their moments. A connection has one at
-/// most.
+/// that are due wait in the order of their moments, with [`InFlight::Auto`] for
+/// a second at most. A connection has one at most.
 ///
 /// **Groups** are numbers that the caller gives to subnets, sites or child
 /// relays whose period is their own.
@@ -188,18 +192,25 @@ impl Prober {
         }
     }
 
-    /// The probe of a connection was sent only now, not when it was asked for:
-    /// its answer may take the response timeout from now on. Without this call
-    /// the time runs from the effect.
-    pub fn handle_asked(&mut self, now: Instant, conn: Key) {
+    /// The probe of a connection is written only now, not when it was asked
+    /// for: returns the nonce that it has to carry. Its answer may take the
+    /// response timeout from now on. Without this call the time runs from the
+    /// effect, and the nonce is the effect's.
+    ///
+    /// A probe that other bytes have settled is still to be written, as the
+    /// other end may listen for it. `None` if there is none: it was answered,
+    /// or the connection was ended or is not probed.
+    pub fn handle_asked(&mut self, now: Instant, conn: Key) -> Option<u64> {
         self.advance(now);
         let deadline = self.clock.tick() + self.timeout;
-        let asked = self.find(conn).filter(|it| it.state == State::Asked);
-        if asked.is_some_and(|it| it.spot.tick < deadline) {
+        let probed = self.find(conn)?;
+        let nonce = probed.ask_late(deadline)?;
+        if probed.state == State::Asked && probed.spot.tick < deadline {
             let place = conn.index() as u32;
             self.asked.remove(&mut self.table, place);
             self.asked.insert(&mut self.table, place, deadline);
         }
+        Some(nonce)
     }
 
     /// The connection was not ended, because its probe has not been sent yet:
@@ -299,8 +310,9 @@ impl Prober {
         self.in_flight
     }
 
-    /// How many probes may be unanswered at the moment. While a fleet dies it
-    /// stays what the whole fleet needed.
+    /// How many probes may be unanswered at the moment, but for those that
+    /// waited for long ([`InFlight::Auto`]). While a fleet dies it stays what
+    /// the whole fleet needed.
     pub fn window(&self) -> u32 {
         match self.settings.in_flight {
             InFlight::Window(0) => 1,
@@ -311,7 +323,8 @@ impl Prober {
 
     /// After which time at most a dead peer of the group is ended, counted
     /// from the last bytes that it sent, with as many connections as there
-    /// are; `None` if the group is off.
+    /// are; see [`ProberSettings::worst_case_detection`]. `None` if the group
+    /// is off.
     pub fn worst_case_detection(&self, group: u16) -> Option<Duration> {
         self.settings.worst_case(self.period(group), self.demand)
     }
@@ -339,6 +352,16 @@ impl Prober {
     /// The share of a window that a connection with the period needs.
     fn weight(&self, period: u32) -> u64 {
         demand::weight(self.timeout, period)
+    }
+
+    /// How long after its moment a probe is sent at present, in ticks; `None`
+    /// until another one is answered or its connection is ended.
+    fn wait(&self) -> Option<u64> {
+        match self.settings.in_flight {
+            _ if self.in_flight < self.window() => Some(0),
+            InFlight::Auto => Some(WAIT_MAX_MS),
+            InFlight::Window(_) => None,
+        }
     }
 
     fn advance(&mut self, now: Instant) {
@@ -529,8 +552,8 @@ impl Machine for Prober {
     type Effect = ProberEffect;
 
     fn poll_timeout(&self) -> Option<Instant> {
-        let has_room = self.in_flight < self.window();
-        let due = self.due.next_tick().filter(|_| has_room);
+        let first = self.due.next_tick();
+        let due = first.and_then(|tick| Some(tick + self.wait()?));
         let walk = self.walk.map(|(_, at)| at);
         let next = [due, self.asked.next_tick(), walk].into_iter().flatten();
         next.min().map(|tick| self.clock.moment(tick))
@@ -546,7 +569,11 @@ impl Machine for Prober {
         if let Some(place) = self.asked.expire(&mut self.table, tick) {
             return Some(self.handle_unanswered(place));
         }
-        while self.in_flight < self.window() {
+        while let Some(wait) = self.wait() {
+            let due = self.due.first_due(&mut self.table, tick)?;
+            if due + wait > tick {
+                break;
+            }
             let place = self.due.expire(&mut self.table, tick)?;
             if let Some(effect) = self.handle_due(place) {
                 return Some(effect);

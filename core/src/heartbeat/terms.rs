@@ -21,7 +21,9 @@ pub enum InFlight {
     /// dead: connections × response timeout / period, rounded up. A few more,
     /// as many as the number of connections has binary digits, because probes
     /// are never spread perfectly: without them a dead peer could hold up the
-    /// next one.
+    /// next one. A probe that waited for a second is sent although the window
+    /// is full, so a dead peer is ended within period + response timeout, and
+    /// at most a second more however the places of those that are left lie.
     #[default]
     Auto,
     /// So many; 0 counts as 1. With 1 a probe waits until the one before was

@@ -18,7 +18,7 @@ pub(super) struct Conn {
     pub(super) role: Role,
 }
 
-const _: () = assert!(size_of::<Conn>() <= 176);
+const _: () = assert!(size_of::<Conn>() <= 168);
 
 /// What a connection is for.
 pub(super) enum Role {

@@ -1,7 +1,5 @@
 //! A persistent connection, seen from the relay.
 
-use core::num::NonZeroU64;
-
 use arrayvec::ArrayVec;
 
 use super::watch::Watched;
@@ -40,7 +38,7 @@ pub(super) struct Line {
 #[derive(Default)]
 struct Owed {
     hello: bool,
-    ping: Option<NonZeroU64>,
+    ping: bool,
     pong: Option<u64>,
     taken: ArrayVec<NotificationId, TAKEN_MAX>,
     bye: Option<Bye>,
@@ -64,6 +62,8 @@ pub(super) struct Source<'a> {
     pub(super) name: ClientId,
     pub(super) membership: Membership,
     pub(super) hello: Hello,
+    /// What a question that is owed has to carry; none is owed without it.
+    pub(super) nonce: Option<u64>,
 }
 
 impl Line {
@@ -124,19 +124,19 @@ impl Line {
         self.owed.pong = Some(nonce);
     }
 
-    /// The client is to be asked whether it is alive. No nonce is 0.
-    pub(super) const fn owe_ping(&mut self, nonce: u64) {
-        self.owed.ping = NonZeroU64::new(nonce);
+    /// The client is to be asked whether it is alive.
+    pub(super) const fn owe_ping(&mut self) {
+        self.owed.ping = true;
     }
 
     /// It needs not be asked any more, if it was not yet.
     pub(super) const fn owe_no_ping(&mut self) {
-        self.owed.ping = None;
+        self.owed.ping = false;
     }
 
     /// Whether that was not written yet.
     pub(super) const fn owes_ping(&self) -> bool {
-        self.owed.ping.is_some()
+        self.owed.ping
     }
 
     /// Whether a frame is half received. One that is half written says nothing
@@ -192,7 +192,7 @@ impl Line {
         owed.over.is_none()
             && (self.partial.is_some()
                 || owed.hello
-                || owed.ping.is_some()
+                || owed.ping
                 || owed.pong.is_some()
                 || owed.bye.is_some()
                 || !owed.taken.is_empty()
@@ -208,7 +208,7 @@ impl Line {
         if self.partial.is_some() {
             return (len, 0);
         }
-        len += self.write_owed(source.hello, &mut buf[len..]);
+        len += self.write_owed(source, &mut buf[len..]);
         if self.is_leaving() {
             return (len, 0);
         }
@@ -293,7 +293,7 @@ impl Line {
     }
 
     /// Control frames are small: what does not fit waits for the next buffer.
-    fn write_owed(&mut self, hello: Hello, buf: &mut [u8]) -> usize {
+    fn write_owed(&mut self, source: &Source<'_>, buf: &mut [u8]) -> usize {
         let mut len = 0;
         let mut put = |message: ToClient<'_>| match message.encode(&mut buf[len..]) {
             Ok(written) => {
@@ -304,12 +304,11 @@ impl Line {
         };
         let owed = &mut self.owed;
         if owed.hello {
-            owed.hello = !put(ToClient::Hello(hello));
+            owed.hello = !put(ToClient::Hello(source.hello));
         }
-        if let Some(nonce) = owed.ping
-            && put(ToClient::Ping(Ping { nonce: nonce.get() }))
-        {
-            owed.ping = None;
+        if owed.ping {
+            let written = |nonce| put(ToClient::Ping(Ping { nonce }));
+            owed.ping = !source.nonce.is_none_or(written);
         }
         if let Some(nonce) = owed.pong
             && put(ToClient::Pong(Pong { nonce }))

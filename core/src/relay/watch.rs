@@ -136,9 +136,9 @@ impl Watch {
         self.prober.handle_sent(now, conn);
     }
 
-    /// A probe was written.
-    pub(super) fn handle_asked(&mut self, now: Instant, conn: Key) {
-        self.prober.handle_asked(now, conn);
+    /// A probe that is owed is written now; returns its nonce.
+    pub(super) fn handle_asked(&mut self, now: Instant, conn: Key) -> Option<u64> {
+        self.prober.handle_asked(now, conn)
     }
 
     /// Returns whether that settled a probe, so that another one may be due.
@@ -374,9 +374,9 @@ impl Relay {
                 return self.settle_lessons();
             };
             match effect {
-                ProberEffect::Probe { conn, nonce } => {
+                ProberEffect::Probe { conn, .. } => {
                     if let Some(line) = self.line_of(ConnId::from_key(conn)) {
-                        line.owe_ping(nonce);
+                        line.owe_ping();
                         self.touched(ConnId::from_key(conn));
                     }
                 }

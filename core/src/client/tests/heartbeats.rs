@@ -407,13 +407,13 @@ fn a_frame_that_is_amid_is_no_silence() {
     assert!((seconds(5)..=seconds(6)).contains(&waited), "{waited:?}");
 }
 
-#[test]
-fn a_probe_that_was_not_written_needs_no_answer() {
+/// A client whose probe was to be written, and is so late.
+fn probed_late(late: Duration) -> (Rig<Client>, ConnId) {
     let (mut rig, conn) = probing();
     let Some(at) = rig.deadline else { panic!() };
     let mut buf = alloc::vec![0; rig.buf_bytes];
-    // The driver takes one thing only, and comes back as late as it may.
-    let (bytes, late) = (notification(1), seconds(5) + Duration::from_millis(900));
+    // The driver takes one thing only, and comes back late.
+    let bytes = notification(1);
     rig.now = at;
     let now = rig.now;
     rig.endpoint.handle_input(
@@ -429,6 +429,27 @@ fn a_probe_that_was_not_written_needs_no_answer() {
     rig.now = now + late;
     rig.tell(Input::Timeout);
     assert_eq!(rig.endpoint.stats().probes_sent, 1);
+    (rig, conn)
+}
+
+#[test]
+fn an_answer_in_time_to_a_probe_that_was_written_late_counts_as_answered() {
+    for late in [100, 4_900, 5_000, 5_900] {
+        let (mut rig, conn) = probed_late(Duration::from_millis(late));
+        let [Said::Ping(nonce)] = said(&mut rig, conn)[..] else {
+            panic!("nothing was asked");
+        };
+        rig.wait(seconds(5) - Duration::from_millis(1));
+        rig.feed(conn, &pong(nonce));
+        let stats = rig.endpoint.stats();
+        assert_eq!((stats.probes_answered, stats.probes_late), (1, 0), "{late}");
+        assert_eq!(rig.told(), [], "{late}");
+    }
+}
+
+#[test]
+fn a_probe_that_was_not_written_needs_no_answer() {
+    let (mut rig, conn) = probed_late(seconds(5) + Duration::from_millis(900));
     assert!(matches!(said(&mut rig, conn)[..], [Said::Ping(_)]));
     assert_eq!(rig.told(), []);
     // The next one is written, and needs one.

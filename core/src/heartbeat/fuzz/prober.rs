@@ -14,6 +14,8 @@ use crate::{Key, Machine};
 const CONNECTIONS: u32 = 6;
 const GROUPS: u16 = 3;
 const TIMEOUT: u64 = 5_000;
+/// How long a probe waits for a window that is not set.
+const WAIT: u64 = 1_000;
 /// No group gets a longer one, so this is what the window looks back to.
 const PERIOD: u64 = 60_000;
 const SPAN: u64 = PERIOD + TIMEOUT;
@@ -96,6 +98,8 @@ struct Listed {
     received: u64,
     /// What is to be answered.
     nonce: Option<u64>,
+    /// The last probe's number, which is in each nonce that it had.
+    number: u8,
 }
 
 struct Pair {
@@ -148,6 +152,7 @@ impl Pair {
             sent: None,
             received: self.time.tick(),
             nonce: None,
+            number: 0,
         });
         self.arm(self.list.len() - 1, self.time.tick());
         self.note();
@@ -172,14 +177,26 @@ impl Pair {
     /// A probe leaves later than it was asked for.
     fn send_late(&mut self, script: &mut Script<'_>) -> Option<()> {
         let key = self.choose(script)?;
-        self.prober.handle_asked(self.time.now, key);
+        let told = self.prober.handle_asked(self.time.now, key);
         let deadline = self.time.tick() + TIMEOUT;
-        if let Some(at) = self.find(key)
-            && let At::Asked(before, _) = self.list[at].at
+        let Some(at) = self.find(key) else {
+            assert_eq!(told, None);
+            return Some(());
+        };
+        let listed = &mut self.list[at];
+        let is_owed = match listed.at {
+            At::Asked(..) => true,
+            At::Idle(..) | At::Off => listed.nonce.is_some(),
+            At::Ended => false,
+        };
+        let nonce = deadline << 8 | u64::from(listed.number);
+        assert_eq!(told, is_owed.then_some(nonce));
+        listed.nonce = told.or(listed.nonce);
+        if let At::Asked(before, _) = listed.at
             && before < deadline
         {
             self.order += 1;
-            self.list[at].at = At::Asked(deadline, self.order);
+            listed.at = At::Asked(deadline, self.order);
         }
         Some(())
     }
@@ -373,7 +390,7 @@ impl Pair {
             return Some(ProberEffect::End(ended));
         }
         self.clamp[1] = tick;
-        while self.asked() < self.window() {
+        while let Some(wait) = self.wait() {
             let Some((place, due)) = self.first(|at| match at {
                 At::Idle(due, order) => Some((due, order)),
                 _ => None,
@@ -382,6 +399,9 @@ impl Pair {
                 return None;
             };
             self.clamp[0] = due;
+            if due + wait > tick {
+                break;
+            }
             let (period, listed) = (self.period(place), &mut self.list[place]);
             if period == 0 {
                 listed.at = At::Off;
@@ -417,6 +437,7 @@ impl Pair {
         assert_eq!(nonce >> 8, tick + TIMEOUT);
         assert_ne!(listed.nonce, Some(nonce));
         listed.nonce = Some(nonce);
+        listed.number = nonce as u8;
         listed.sent = Some(tick);
         listed.at = At::Asked(tick + TIMEOUT, self.order);
         let conn = listed.key;
@@ -474,6 +495,13 @@ impl Pair {
         window.min(count).max(1) as u32
     }
 
+    /// How long after its moment the next one is asked.
+    fn wait(&self) -> Option<u64> {
+        let has_room = self.asked() < self.window();
+        let waits = if has_room { 0 } else { WAIT };
+        (has_room || self.in_flight == InFlight::Auto).then_some(waits)
+    }
+
     fn find(&self, key: Key) -> Option<usize> {
         self.list.iter().position(|listed| listed.key == key)
     }
@@ -490,9 +518,9 @@ impl Pair {
         assert_eq!(self.prober.in_flight(), self.asked());
         assert_eq!(self.prober.window(), self.window());
         assert_eq!(self.prober.stats(), self.stats);
-        let has_room = self.asked() < self.window();
+        let wait = self.wait();
         let due = self.list.iter().filter_map(|listed| match listed.at {
-            At::Idle(due, _) => has_room.then_some(due),
+            At::Idle(due, _) => wait.map(|wait| due + wait),
             At::Asked(deadline, _) => Some(deadline),
             At::Off | At::Ended => None,
         });

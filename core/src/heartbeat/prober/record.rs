@@ -96,6 +96,18 @@ impl Probed {
         deadline << 8 | self.sequence as u64
     }
 
+    /// The nonce of the probe that is under way, with another deadline; `None`
+    /// if no answer is to come.
+    pub(super) fn ask_late(&mut self, deadline: u64) -> Option<u64> {
+        match self.state {
+            // It may have been told that it was answered before it was asked.
+            State::Asked => self.sequence |= 1,
+            State::Idle | State::Off if self.sequence & 1 == 1 => {}
+            State::Idle | State::Off | State::Ended => return None,
+        }
+        Some(deadline << 8 | u64::from(self.sequence))
+    }
+
     /// The deadline of the probe that this answers, if it was asked for.
     pub(super) const fn answer(&mut self, nonce: u64) -> Option<u64> {
         if self.sequence & 1 == 0 || nonce as u8 != self.sequence {

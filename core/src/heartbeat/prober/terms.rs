@@ -30,8 +30,10 @@ impl ProberSettings {
     /// bytes that it sent, if there are so many connections with this period;
     /// `None` if it is off.
     ///
-    /// A period and a response timeout; but if the window is too small for
-    /// the dead of one period, a probe may have to wait for all others.
+    /// A period and a response timeout; with [`InFlight::Auto`] at most a
+    /// second more, however the connections' places lie. But if a window that
+    /// was set is too small for the dead of one period, a probe may have to
+    /// wait for all others.
     ///
     /// ```
     /// use core::time::Duration;

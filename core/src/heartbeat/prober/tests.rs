@@ -22,6 +22,8 @@ struct Rig {
     probes: Vec<(Instant, usize)>,
     ended: Vec<(Instant, Ended)>,
     in_flight_max: u32,
+    /// So many more may be unanswered than the window has.
+    excess_max: u32,
 }
 
 impl Rig {
@@ -44,6 +46,7 @@ impl Rig {
             probes: Vec::new(),
             ended: Vec::new(),
             in_flight_max: 0,
+            excess_max: 0,
         }
     }
 
@@ -75,7 +78,8 @@ impl Rig {
             }
         }
         let (in_flight, window) = (self.prober.in_flight(), self.prober.window());
-        assert!(in_flight <= window, "{in_flight} of {window}");
+        let limit = window + self.excess_max;
+        assert!(in_flight <= limit, "{in_flight} of {limit}");
         self.in_flight_max = self.in_flight_max.max(in_flight);
     }
 
@@ -203,6 +207,45 @@ fn h1_all_that_go_silent_are_ended_in_time() {
 #[test]
 fn h1_a_million_peers_in_virtual_time() {
     all_the_silent_and_none_else(1_000_000, 500_000);
+}
+
+#[test]
+fn h1_survivors_whose_moments_lie_together_are_ended_a_second_later_at_most() {
+    let mut rig = Rig::full(60, InFlight::Auto, 19_000);
+    rig.run(100 * SECOND);
+    // Of the places' multiples of the golden ratio, those in the first tenth.
+    let tenth = u32::MAX / 10;
+    let (left, gone): (Vec<u32>, Vec<u32>) =
+        (0..19_000).partition(|place: &u32| place.wrapping_mul(2_654_435_769) < tenth);
+    assert_eq!(left.len(), 1_901);
+    gone.iter()
+        .for_each(|place| rig.prober.remove(conn(*place)));
+    rig.excess_max = 1_901;
+    // Twice the span that the greatest demand is remembered for.
+    rig.run(130 * SECOND);
+    assert_eq!(rig.prober.window(), 159 + 11, "the peak is forgotten");
+    assert!(rig.ended.is_empty());
+    let since = rig.now;
+    rig.silence(left);
+    rig.run(66 * SECOND);
+    assert_eq!(rig.ended.len(), 1_901);
+    for (at, ended) in &rig.ended {
+        assert!(at.saturating_since(since) <= 66 * SECOND);
+        assert!(ended.silent_for <= 66 * SECOND, "{:?}", ended.silent_for);
+    }
+    let late = rig
+        .ended
+        .iter()
+        .filter(|(_, it)| it.silent_for > 65 * SECOND);
+    assert!(late.count() > 1_000, "the window was full");
+}
+
+#[test]
+fn a_window_that_was_set_is_kept_however_long_probes_wait() {
+    let mut rig = Rig::full(10, InFlight::Window(2), 40);
+    rig.silence(0..40);
+    rig.run(60 * SECOND);
+    assert_eq!(rig.in_flight_max, 2);
 }
 
 #[test]
@@ -363,6 +406,35 @@ fn bytes_that_are_received_settle_the_probe_and_its_answer_still_counts_once() {
     rig.prober.handle_answer(rig.now, conn(0), 0);
     rig.prober.handle_answer(rig.now, conn(7), nonce);
     assert_eq!(rig.prober.stats().unasked, 2);
+}
+
+#[test]
+fn an_answer_has_its_time_from_when_the_probe_was_written() {
+    for (latency, answered, late) in [(5 * SECOND - MILLI, 1, 0), (5 * SECOND, 0, 1)] {
+        let (mut rig, nonce) = asked();
+        rig.now = rig.now + 3 * SECOND;
+        let written = rig.prober.handle_asked(rig.now, conn(0)).unwrap();
+        assert_ne!(written, nonce);
+        rig.now = rig.now + latency;
+        rig.prober.handle_answer(rig.now, conn(0), written);
+        let stats = rig.prober.stats();
+        assert_eq!((stats.answered, stats.late), (answered, late));
+        assert_eq!(
+            rig.prober.handle_asked(rig.now, conn(0)),
+            None,
+            "it is over"
+        );
+        rig.prober.handle_answer(rig.now, conn(0), nonce);
+        assert_eq!(rig.prober.stats().unasked, 1, "one probe, one answer");
+    }
+    // Bytes settle it, but its other end may listen for it.
+    let (mut rig, _) = asked();
+    rig.prober.handle_received(rig.now + SECOND, conn(0));
+    let written = rig.prober.handle_asked(rig.now + 6 * SECOND, conn(0));
+    rig.prober
+        .handle_answer(rig.now + 7 * SECOND, conn(0), written.unwrap());
+    assert_eq!(rig.prober.stats().answered, 1);
+    assert_eq!(rig.prober.handle_asked(rig.now, conn(7)), None);
 }
 
 #[test]

@@ -65,15 +65,17 @@ impl Relay {
         let membership = record.map_or_else(Membership::default, membership_of);
         let name = record.map_or(ClientId([0; 16]), |record| record.id);
         if !conn.blocked {
+            // A deadline that moved is looked at once more when it was.
+            let owes = line.owes_ping();
+            let nonce = owes.then(|| self.watch.handle_asked(self.now, id.key()));
             let mut source = Source {
                 notifier: &mut self.notifier,
                 name,
                 membership,
                 hello,
+                nonce: nonce.flatten(),
             };
-            let asks = line.owes_ping();
             let (mut len, begun) = line.write(&mut source, buf);
-            let asked = asks && !line.owes_ping();
             if begun > 0 {
                 self.stats.sent.add("connection", begun);
             }
@@ -84,10 +86,6 @@ impl Relay {
             }
             if len > 0 {
                 self.watch.handle_sent(self.now, id.key());
-                if asked {
-                    // A deadline that moved is looked at once more when it was.
-                    self.watch.handle_asked(self.now, id.key());
-                }
                 return Some(Step::Written { conn: id, len });
             }
             if let Some(reason) = over {

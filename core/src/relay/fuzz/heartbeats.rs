@@ -176,9 +176,9 @@ impl World {
                 continue;
             }
             let since = line.heard_at.max(line.moved_at).max(self.steady_since);
-            // A window of fewer than all is too small for moments that are not
-            // spread, as after moves; and each deadline may be met late.
-            let spare = [prober.response_timeout, Duration::ZERO]
+            // With a window of fewer than all a probe may wait where moments
+            // are not spread, as after moves; and each deadline may be met late.
+            let spare = [Duration::from_secs(1), Duration::ZERO]
                 [usize::from(period < prober.response_timeout * 3)];
             let limit = period + prober.response_timeout + spare + 2 * (LATE_MAX + TICK);
             let silence = self.now.saturating_since(since);

@@ -53,6 +53,25 @@ fn an_answer_has_its_time_from_the_moment_that_the_question_was_written() {
 }
 
 #[test]
+fn an_answer_in_time_to_a_question_that_was_written_late_counts_as_answered() {
+    for late in [100, 4_900, 5_000, 5_900] {
+        let (mut rig, _, conn) = asked_and_unwritten();
+        let before = rig.endpoint.stats().heartbeats.prober;
+        rig.now = rig.now + Duration::from_millis(late);
+        rig.tell(Input::Timeout);
+        let [Said::Ping(nonce)] = said(&mut rig, conn)[..] else {
+            panic!("nothing was asked");
+        };
+        rig.wait(TIMEOUT - MILLISECOND);
+        rig.feed(conn, &pong(nonce));
+        let stats = rig.endpoint.stats().heartbeats.prober;
+        assert_eq!(stats.answered, before.answered + 1, "{late}");
+        assert_eq!((stats.late, stats.unasked), (0, 0), "{late}");
+        assert_eq!(rig.told(), [], "{late}");
+    }
+}
+
+#[test]
 fn ends_wait_for_room_for_their_events() {
     let mut settings = open_settings();
     settings.heartbeat = asking(seconds(60));
