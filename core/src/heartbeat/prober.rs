@@ -145,7 +145,7 @@ impl Prober {
         self.demand.load += connections * self.weight(period);
         self.peak.stretch(period, self.demand);
         if connections > 0 && before != period {
-            let (place, _) = *self.walk.get_or_insert((0, self.clock.tick() + 1));
+            let (place, _) = *self.walk.get_or_insert_with(|| (0, self.clock.tick() + 1));
             self.walks_again |= place > 0;
         }
         Ok(())

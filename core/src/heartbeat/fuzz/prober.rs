@@ -290,7 +290,7 @@ impl Pair {
         let of_group = |listed: &Listed| listed.group == group && listed.at != At::Ended;
         let before = core::mem::replace(&mut self.periods[usize::from(group)], seconds * 1_000);
         if before != seconds * 1_000 && self.list.iter().any(of_group) {
-            self.walk_at.get_or_insert(self.time.tick() + 1);
+            self.walk_at.get_or_insert_with(|| self.time.tick() + 1);
         }
         self.note();
         Some(())
