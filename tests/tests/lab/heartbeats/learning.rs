@@ -18,7 +18,7 @@ const SOUTH: &str = "192.168.1.0/24@198.51.100.130";
 const LIMIT: Duration = Duration::from_secs(4);
 const LEARNING: &str = "\
 heartbeat.period_s = 5
-heartbeat.response_timeout_ms = 1500
+heartbeat.response_timeout_ms = 3000
 heartbeat.learning = true
 heartbeat.learning_period_min_s = 1
 ";

@@ -14,10 +14,10 @@ use tautline_tests::{Program, wait_for};
 use super::{AGENT, NEVER_ASKS, RELAY, wait_for_lines};
 
 /// A client is asked each second, and has this long to answer.
-const SHORT: &str = "heartbeat.period_s = 1\nheartbeat.response_timeout_ms = 1500\n";
+const SHORT: &str = "heartbeat.period_s = 1\nheartbeat.response_timeout_ms = 3000\n";
 /// An agent's, which is to find out long after the relay of [`SHORT`] has, and
 /// in vain has said goodbye.
-const PATIENT: &str = "heartbeat.heartbeat_s = 6\nheartbeat.frequency_s = 1\n";
+const PATIENT: &str = "heartbeat.heartbeat_s = 8\nheartbeat.frequency_s = 1\n";
 
 fn start_relay(lab: &Lab, heartbeats: &str) -> Program {
     lab.start_relay(&format!("{RELAY}{heartbeats}"))

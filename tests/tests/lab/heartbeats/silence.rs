@@ -102,7 +102,7 @@ heartbeat.frequency_s = 1
 ";
 const ASK: &str = "\
 heartbeat.period_s = 1
-heartbeat.response_timeout_ms = 1500
+heartbeat.response_timeout_ms = 3000
 heartbeat.heartbeat_s = 0
 ";
 
