@@ -1,7 +1,7 @@
 //! Heartbeats on the persistent connection.
 
 use super::*;
-use crate::client::HeartbeatSettings;
+use crate::client::{HeartbeatSettings, Heartbeats};
 use crate::heartbeat::{Advice, Rule};
 use crate::registration::body::HeartbeatFigures;
 use crate::wire::message::{Ping, Pong, ServeWriter};
@@ -178,6 +178,53 @@ fn the_figures_follow_the_relay_unless_they_are_set() {
     let (mut rig, _conn) = with_line(Limits::default());
     rig.wait(5 * HOUR);
     assert_eq!(rig.told(), []);
+}
+
+#[test]
+fn the_client_says_which_figures_it_goes_by() {
+    let follows = HeartbeatSettings::default();
+    let asks = HeartbeatSettings {
+        period: seconds(7),
+        response_timeout: Duration::from_millis(1_500),
+        ..follows
+    };
+    let set = HeartbeatSettings {
+        heartbeat: Some(seconds(300)),
+        frequency: Some(Duration::ZERO),
+        ..follows
+    };
+    let off = Heartbeats {
+        relay_period: None,
+        period: Duration::ZERO,
+        response_timeout: seconds(5),
+        heartbeat: Duration::ZERO,
+        frequency: SECOND,
+        worst_case_detection: None,
+    };
+    assert_eq!(quiet(follows).endpoint.heartbeats(), off);
+    // The settings, the relay's period; heartbeat, frequency, found within.
+    let millis = Duration::from_millis;
+    for (own, period, heartbeat, frequency, within) in [
+        (follows, 600, 1_201, seconds(60), Some(seconds(1_261))),
+        (follows, 48, 97, millis(4_800), Some(millis(101_800))),
+        (follows, 43_200, 0, SECOND, None),
+        (follows, 0, 0, SECOND, None),
+        (asks, 0, 0, SECOND, Some(millis(8_500))),
+        (asks, 600, 1_201, seconds(60), Some(millis(8_500))),
+        (asks, 1, 3, SECOND, Some(seconds(4))),
+        (set, 60, 300, Duration::ZERO, None),
+    ] {
+        let rig = registered_by(quiet(own), &of_relay(figures(period, 0, 0)));
+        let expected = Heartbeats {
+            relay_period: Some(seconds(period.into())),
+            period: own.period,
+            response_timeout: own.response_timeout,
+            heartbeat: seconds(heartbeat),
+            frequency,
+            worst_case_detection: within,
+        };
+        assert_eq!(rig.endpoint.heartbeats(), expected, "{own:?}, {period}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Periods of subnets whose firewalls forget sooner.
 
 use super::*;
-use crate::heartbeat::{Evidence, LearnerSettings, Lesson, Why};
+use crate::heartbeat::{LearnerSettings, Lesson, Why};
 use crate::registration::SubnetName;
 
 const PERIOD: Duration = Duration::from_secs(600);
@@ -98,7 +98,6 @@ fn forgotten(
 #[test]
 fn who_dies_again_at_one_age_shortens_the_period_of_its_subnet() {
     let mut rig = relay_watching(learning());
-    let (_, far) = Member::connected(&mut rig, "198.51.100.1", &inner(1));
     let members = (1..=4).map(|number| Member::new(&mut rig, NAT, &inner(number), true));
     let mut members: Vec<_> = members.collect();
     let subnet = subnet_of(&rig, &members[0]);
