@@ -112,6 +112,7 @@ impl Learner {
     /// `idle`: from the last bytes to the first ones that nobody answered.
     pub fn handle_death(&mut self, now: Instant, group: u16, idle: Duration) {
         self.now = self.now.max(now);
+        let now = self.now;
         let (idle, floor) = (millis(idle), self.floor());
         let tolerance = self.settings.tolerance_percent;
         let needed = self.settings.deaths_needed.max(1);

@@ -90,7 +90,7 @@ fn who_was_found_alive_at_that_age_speaks_against_it() {
     assert!(die(&mut learner, START, &[600, 600]).is_empty());
     learner.handle_survival(START, 1, 30 * SECOND);
     assert_eq!(
-        die(&mut learner, START, &[600]).len(),
+        die(&mut learner, START + LATER, &[600]).len(),
         1,
         "a young one says nothing"
     );
@@ -146,7 +146,9 @@ fn what_is_off_is_not_shortened_and_a_setting_forgets_the_lesson() {
     assert!(die(&mut learner, START, &[600, 600, 600]).is_empty());
     learner.set_period(1, 60 * SECOND).unwrap();
     assert_eq!(
-        die(&mut learner, START, &[60, 60, 60])[0].lesson.period,
+        die(&mut learner, START + LATER, &[60, 60, 60])[0]
+            .lesson
+            .period,
         30 * SECOND
     );
     learner.set_period(1, 90 * SECOND).unwrap();
