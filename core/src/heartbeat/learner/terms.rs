@@ -9,7 +9,8 @@ use crate::Instant;
 pub struct LearnerSettings {
     /// The period of groups that have none of their own; 0 is off.
     pub period: Duration,
-    /// How many deaths at about one age are a lesson. 0 counts as 1.
+    /// How many deaths at about one age are a lesson, if the last is more than
+    /// a period behind the first. 0 counts as 1.
     pub deaths_needed: u8,
     /// By how much their ages may differ, in percent of the oldest.
     pub tolerance_percent: u8,
