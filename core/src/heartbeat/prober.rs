@@ -282,16 +282,19 @@ impl Prober {
     /// sent that is unanswered, or was when the connection was ended: what a
     /// [`Learner`](super::Learner) is told of.
     pub fn idle_before_probe(&self, conn: Key) -> Option<Duration> {
-        let probed = self.probed(conn).filter(|it| it.is_asked())?;
-        let asked_at = probed.spot.tick.saturating_sub(self.timeout);
-        Some(Duration::from_millis(probed.idle(asked_at).into()))
+        self.before_probe(conn, Probed::idle)
     }
 
     /// For how long nothing had been received then.
     pub fn silent_before_probe(&self, conn: Key) -> Option<Duration> {
+        self.before_probe(conn, Probed::silence)
+    }
+
+    /// A span that ended when a probe was sent.
+    fn before_probe(&self, conn: Key, span: impl Fn(&Probed, u64) -> u32) -> Option<Duration> {
         let probed = self.probed(conn).filter(|it| it.is_asked())?;
         let asked_at = probed.spot.tick.saturating_sub(self.timeout);
-        Some(Duration::from_millis(probed.silence(asked_at).into()))
+        Some(Duration::from_millis(span(probed, asked_at).into()))
     }
 
     /// How many connections are probed: those that are there and were not
