@@ -10,7 +10,7 @@ use crate::{Incarnation, Instant, Key, Machine, NotificationId, Random};
 
 /// After how long a reply that was sent and not taken, or was refused for want
 /// of room, is sent again.
-const RESEND: Duration = Duration::from_secs(60);
+pub(crate) const RESEND: Duration = Duration::from_secs(60);
 
 /// The bounds of a [`Mailbox`].
 #[derive(Clone, Debug, PartialEq, Eq)]

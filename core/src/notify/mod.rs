@@ -26,6 +26,8 @@ mod terms;
 mod told;
 
 pub use audience::{Audience, Membership};
+#[cfg(any(test, feature = "_test"))]
+pub(crate) use mailbox::RESEND;
 pub use mailbox::{Handle, Mailbox, MailboxEffect, MailboxLimits, Order, Received, ReplyMisuse};
 pub use notifier::{Notifier, NotifierEffect, Status};
 pub use replies::{Reply, ReplyRefusal};

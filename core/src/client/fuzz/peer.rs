@@ -6,11 +6,10 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use core::time::Duration;
-
 use super::{Event, World};
 use crate::collections::Pool;
 use crate::collections::model::Script;
+use crate::notify::RESEND;
 use crate::notify::body::{Inbox, Item, encode_payload};
 use crate::registration::body::{Answer, HeartbeatFigures, Hex, PROTOCOL, Verdict};
 use crate::wire::frame::Deframer;
@@ -19,9 +18,6 @@ use crate::wire::message::{
 };
 use crate::wire::proof::{Authorization, ClientSecret};
 use crate::{ClientId, Close, ConnId, Endpoint, Incarnation, Input, Instant, NotificationId};
-
-/// When a reply that is not confirmed goes again.
-const RESEND: Duration = Duration::from_secs(60);
 
 /// A connection as its driver and the relay know it.
 pub(super) struct Peer {
